@@ -1,0 +1,1 @@
+"""Inventories, plans and receipts as Parquet, asked through DuckDB."""

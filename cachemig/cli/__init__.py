@@ -1,0 +1,1 @@
+"""Commands: parse, open, call, render, exit code."""

@@ -1,0 +1,1 @@
+"""Pure formulas and values: no I/O, no clock, no dice, no threads."""

@@ -1,0 +1,1 @@
+"""Scan, sync and verify: what next, in which order, and what came of it."""

@@ -1,0 +1,1 @@
+"""Results and events in, text out; nothing is decided here."""

@@ -1,0 +1,1 @@
+"""Places that hold cache files, and the pipes that lead to them."""
