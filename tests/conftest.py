@@ -1,0 +1,17 @@
+"""What every test may ask for."""
+
+import pytest
+
+from tests.pythons import oldest_python_found, version_of
+
+
+def pytest_report_header() -> str:
+    """Say in the log which Python stands for the servers'."""
+    path = oldest_python_found()
+    return "agent tested on: Python {}.{} ({})".format(*version_of(path), path)
+
+
+@pytest.fixture(scope="session")
+def oldest_python() -> str:
+    """Path of the oldest Python of at least 3.9 here: the one a server may have."""
+    return oldest_python_found()
