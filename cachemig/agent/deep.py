@@ -63,6 +63,11 @@ class _Unpacked(io.RawIOBase):
         self._left = self._left[len(part) :]
         return bytes(part)
 
+    def begins_with_nul(self) -> bool:
+        """Look at the first byte without taking it."""
+        self._left = self._left or memoryview(self._next_piece())
+        return bytes(self._left[:1]) == b"\0"
+
     def drain(self) -> None:
         """Read to the end."""
         while self.read():
@@ -115,9 +120,12 @@ def deep_check(fd: int, size_bytes: int, file_name: str, path: Optional[str] = N
 
 def _list_tar(unpacked: _Unpacked) -> None:
     """Walk every header of the tar, and make sure that nothing but padding follows."""
+    if unpacked.begins_with_nul():
+        _expect_empty_tar(unpacked)
+        return
     try:
         with tarfile.open(fileobj=unpacked, mode="r|") as tar:
-            entries = _count_entries(tar)
+            _pass_over_entries(tar)
             end = tar.offset
     except tarfile.TarError as problem:
         unpacked.drain()
@@ -127,16 +135,24 @@ def _list_tar(unpacked: _Unpacked) -> None:
         raise _DamageError(f"a broken tar inside: no header at byte {end}")
     if unpacked.size_bytes - end < _TAR_END_BYTES:
         raise _DamageError("a broken tar inside: it has no end mark")
-    if not entries and unpacked.size_bytes > _TAR_RECORD_BYTES:
-        raise _DamageError("a tar of nothing but NUL bytes inside")
 
 
-def _count_entries(tar: tarfile.TarFile) -> int:
-    entries = 0
+def _expect_empty_tar(unpacked: _Unpacked) -> None:
+    """Accept one record of NUL: what bitbake packs for a task without files.
+
+    Source: openembedded-core, sstate.bbclass, ``tar --files-from=/dev/null``. Older
+    versions of tarfile can not read it from a stream.
+    """
+    unpacked.drain()
+    if unpacked.last_used or unpacked.size_bytes > _TAR_RECORD_BYTES:
+        raise _DamageError("NUL bytes instead of a tar inside")
+    if unpacked.size_bytes < _TAR_END_BYTES:
+        raise _DamageError("a broken tar inside: it has no end mark")
+
+
+def _pass_over_entries(tar: tarfile.TarFile) -> None:
     while tar.next():
-        entries += 1
         tar.members.clear()  # type: ignore[attr-defined]  # or every header stays in memory
-    return entries
 
 
 def _gunzip(fd: int) -> Generator[bytes, None, None]:
