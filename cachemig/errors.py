@@ -15,7 +15,9 @@ CachemigError                 a text that says what failed, where, why, and what
 ├── IdentityError         8   a host key is unknown, changed or revoked
 ├── LockedError           9   another run holds the lock
 ├── NoSpaceError         10   no free bytes or inodes at the destination, or for our own state
-└── LimitReachedError    11   stopped on purpose at a limit; run again to go on
+├── LimitReachedError    11   stopped on purpose at a limit; run again to go on
+├── OutputError           1   our own output could not be written; what was told is lost
+└── InternalError         1   a fault in cachemig itself
 
 Any other exception is a bug: exit code 1. A signal ends with 128 + its number.
 An unknown exit code must be treated as failure.
@@ -195,3 +197,17 @@ class LimitReachedError(CachemigError):
 
     slug = "limit"
     exit_code = ExitCode.LIMIT
+
+
+class OutputError(CachemigError):
+    """Standard output could not be written, so nobody knows what was told."""
+
+    slug = "output"
+    exit_code = ExitCode.INTERNAL
+
+
+class InternalError(CachemigError):
+    """A fault in cachemig itself; only the command line makes one, of any other exception."""
+
+    slug = "internal"
+    exit_code = ExitCode.INTERNAL

@@ -1,0 +1,103 @@
+"""The program: all commands, and the one place where errors become exit codes."""
+
+import os
+import sys
+import traceback
+
+import typer
+
+from cachemig.cli.options import command_group
+from cachemig.cli.run import DEFAULT_CONFIG, Run, RunOptions
+from cachemig.cli.signals import Stopped, StopSignals
+from cachemig.errors import (
+    CachemigError,
+    ExitCode,
+    InternalError,
+    NoSpaceError,
+    OutputError,
+    UsageError,
+    worst,
+)
+from cachemig.report.console import Detail
+from cachemig.report.errors import error_text
+
+app = command_group("Move Yocto shared-state caches between sites, and prove that they arrived.")
+
+
+@app.callback(epilog="Exit codes: docs/messages.md. An unknown exit code means failure.")
+def program() -> None:
+    """Keep commands as commands while there is one of them (typer folds it otherwise)."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return the exit status of the process."""
+    words = tuple(sys.argv[1:] if argv is None else argv)
+    signals = StopSignals()
+    with signals.caught():
+        run = Run(words, signals)
+        error = None
+        try:
+            error = _perform(run, words)
+            signals.release()
+        except Stopped as stopped:
+            run.fail(stopped.exit_code)
+        return int(_flushed(_end(run, error, json="--json" in words)))
+
+
+def _perform(run: Run, words: tuple[str, ...]) -> CachemigError | None:
+    """Run the command; give back the error that ended it, with its exit code noted."""
+    try:
+        command = typer.main.get_command(app)
+        with command.make_context("cachemig", list(words) or ["--help"], obj=run) as context:
+            command.invoke(context)
+    except typer.Exit as ended:
+        run.fail(ExitCode(ended.exit_code))
+        return None
+    except CachemigError as error:
+        run.fail(error.exit_code)
+        return error
+    except typer.TyperException as refused:
+        run.fail(ExitCode.USAGE)
+        return _as_usage_error(refused)
+    except Exception as bug:  # noqa: BLE001  the last line of defence: told as a bug, exit 1
+        run.fail(ExitCode.INTERNAL)
+        return _bug_as_error(run, bug)
+    return None
+
+
+def _as_usage_error(refused: typer.TyperException) -> UsageError:
+    context = getattr(refused, "ctx", None)
+    command = context.command_path if context else "cachemig"
+    return UsageError(refused.format_message().rstrip("."), next_step=f"see `{command} --help`")
+
+
+def _bug_as_error(run: Run, bug: Exception) -> CachemigError:
+    kept = run.keep_traceback("".join(traceback.format_exception(bug)))
+    return InternalError(
+        "a fault in cachemig itself stopped the run",
+        cause=f"{type(bug).__name__}: {bug}",
+        next_step=f"run the command again; report the traceback {kept}",
+    )
+
+
+def _end(run: Run, error: CachemigError | None, *, json: bool) -> ExitCode:
+    """Print the error for people and the last event; an unwritable output is an error too."""
+    try:
+        if json and not run.started and error is not None:
+            run.start(RunOptions(DEFAULT_CONFIG, json=True, detail=Detail.NORMAL))
+        code = run.end(error)
+    except (OutputError, NoSpaceError) as lost:
+        error, code = error or lost, worst([run.exit_code(), lost.exit_code])
+    if error is not None:
+        print(error_text(error), file=sys.stderr)
+    return code
+
+
+def _flushed(code: ExitCode) -> ExitCode:
+    """Write out what is buffered now, so that a failure still changes the exit code."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.INTERNAL
+    return code
