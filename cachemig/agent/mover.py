@@ -1,0 +1,162 @@
+"""Carry batches from a source end to a destination end, wherever this agent runs.
+
+The controlling side only names the files and collects receipts, so the bytes take the
+way between the two ends: from old server to new one when the mover runs on the old one.
+"""
+
+import queue
+import threading
+import time
+from typing import Any, Dict, Iterator, List, Optional, Protocol, Tuple
+
+from .frames import Channel, PeerLost, pack_json
+from .peer import AgentError, Peer, answer
+from .protocol import Kind
+from .source import read_batch
+from .tree import Tree
+from .walk import Links
+
+_PROGRESS_INTERVAL_S = 0.5
+
+
+class Source(Protocol):
+    """Where a mover reads files from."""
+
+    def ask(self, request: int, paths: List[str]) -> None:
+        """Announce the files of a batch; they may be sent ahead."""
+
+    def frames(self, request: int) -> "Iterator[Tuple[Kind, bytes]]":
+        """Yield the file frames of an announced batch."""
+
+
+class LocalSource:
+    """Files below a root of this machine."""
+
+    def __init__(self, tree: Tree, links: Links) -> None:
+        self._tree = tree
+        self._links = links
+        self._asked: Dict[int, List[str]] = {}
+
+    def ask(self, request: int, paths: List[str]) -> None:
+        """Remember what to read."""
+        self._asked[request] = paths
+
+    def frames(self, request: int) -> "Iterator[Tuple[Kind, bytes]]":
+        """Read the files now."""
+        return read_batch(self._tree, self._links, self._asked.pop(request))
+
+
+class DialledSource:
+    """Files of a further agent."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+
+    def ask(self, request: int, paths: List[str]) -> None:
+        """Send the request ahead, so that the far server never waits for us."""
+        arguments = {"op": "read", "paths": paths}
+        self.peer.channel.send_json(Kind.REQUEST, request, arguments)
+
+    def frames(self, request: int) -> "Iterator[Tuple[Kind, bytes]]":
+        """Pass on frames until the reply."""
+        while True:
+            frame = self.peer.channel.receive()
+            if frame.kind not in (Kind.PART, Kind.LAST):
+                answer(frame)
+                return
+            yield frame.kind, frame.payload
+
+
+class Pace:
+    """Holds bytes back so that they leave at no more than the given rate."""
+
+    def __init__(self) -> None:
+        self._free_at = 0.0
+
+    def wait(self, size_bytes: int, rate_bytes_per_s: float) -> None:
+        """Sleep until the bytes may leave; a rate of 0 is no bound."""
+        if rate_bytes_per_s <= 0:
+            return
+        now = time.monotonic()
+        self._free_at = max(now, self._free_at) + size_bytes / rate_bytes_per_s
+        time.sleep(self._free_at - now)
+
+
+class Mover:
+    """Works off batches in order; while one is made durable, the next is on its way."""
+
+    def __init__(self, channel: Channel, source: Source, destination: Peer) -> None:
+        self._channel = channel
+        self._source = source
+        self._destination = destination
+        self._waiting: "queue.Queue[Tuple[int, dict]]" = queue.Queue()
+        self._open: Dict[int, bool] = {}
+        self._lost: Optional[Any] = None
+        self._pace = Pace()
+        for work in (self._pump, self._collect):
+            threading.Thread(target=work, name=work.__name__, daemon=True).start()
+
+    def move(self, request: int, arguments: "dict[str, Any]") -> None:
+        """Take on a batch; its reply goes to the controlling side when it is durable."""
+        self._open[request] = True
+        if self._lost is not None:
+            self._give_up(self._lost)
+            return
+        self._source.ask(request, [source_path for source_path, _ in arguments["files"]])
+        self._waiting.put((request, arguments))
+
+    def _pump(self) -> None:
+        while True:
+            request, arguments = self._waiting.get()
+            try:
+                self._send(request, arguments)
+            except PeerLost as error:
+                self._lose("source" if self._is_alive() else "destination", str(error))
+                return
+            except AgentError as error:
+                self._lose("source", error.message)
+                return
+
+    def _send(self, request: int, arguments: "dict[str, Any]") -> None:
+        out = self._destination.channel
+        rate_bytes_per_s = float(arguments.get("rate_bytes_per_s", 0))
+        out.send_json(Kind.REQUEST, request, {**arguments, "op": "write"})
+        sent_bytes, told_at = 0, time.monotonic()
+        for kind, payload in self._source.frames(request):
+            self._pace.wait(len(payload), rate_bytes_per_s)
+            out.send(kind, request, payload, flush=False)
+            sent_bytes += len(payload)
+            if time.monotonic() - told_at > _PROGRESS_INTERVAL_S:
+                self._channel.send(Kind.ROWS, request, pack_json([sent_bytes]))
+                told_at = time.monotonic()
+        out.flush()
+
+    def _collect(self) -> None:
+        while True:
+            try:
+                frame = self._destination.channel.receive()
+            except PeerLost as error:
+                self._lose("destination", str(error))
+                return
+            if frame.kind in (Kind.REPLY, Kind.ERROR):
+                self._open.pop(frame.request, None)
+            self._channel.send(frame.kind, frame.request, frame.payload)
+
+    def _is_alive(self) -> bool:
+        return self._destination.process.poll() is None
+
+    def _lose(self, end: str, why: str) -> None:
+        """Tell the controlling side, for each batch that is still open, which end is gone."""
+        if self._lost is not None:
+            return
+        peer = self._destination if end == "destination" else getattr(self._source, "peer", None)
+        self._lost = {"code": "lost", "end": end, "message": why}
+        if isinstance(peer, Peer):
+            self._lost["returncode"] = peer.returncode()
+            self._lost["stderr"] = peer.stderr_text()
+        self._give_up(self._lost)
+
+    def _give_up(self, why: Any) -> None:
+        for request in list(self._open):
+            if self._open.pop(request, None):
+                self._channel.send_json(Kind.ERROR, request, why)

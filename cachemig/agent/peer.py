@@ -1,0 +1,163 @@
+"""An agent at the other end of a child process: start it, ask it, and see it die."""
+
+import os
+import socket
+import subprocess
+from typing import Any, Iterable, Iterator, List
+
+from .bootstrap import bundle
+from .frames import Channel, Frame, PeerLost, unpack_json
+from .protocol import MARKER, SILENCE_LIMIT_S, Kind
+
+_NOISE_BYTES = 64 * 1024
+_STDERR_BYTES = 8 * 1024
+_END_WAIT_S = 2.0
+_REQUESTS_AHEAD = 4
+
+
+class AgentError(Exception):
+    """The agent answered that it could not do it.
+
+    Attributes:
+        code: one of a few words that say what kind of trouble it is.
+        message: the cause in the words of the system there.
+        path: the file it happened to, if it was one.
+        number: the errno, 0 if there was none.
+        about: further facts, by code.
+    """
+
+    def __init__(self, value: "dict[str, Any]") -> None:
+        super().__init__(value.get("message", "no reason given"))
+        self.code = str(value.get("code", "bug"))
+        self.message = str(value.get("message", "no reason given"))
+        self.path = str(value.get("path", ""))
+        self.number = int(value.get("errno") or 0)
+        self.about = value
+
+
+class Peer:
+    """One agent, alone at the end of one child process; one thread asks at a time."""
+
+    def __init__(self, argv: List[str], silence_limit_s: float = SILENCE_LIMIT_S) -> None:
+        ours, theirs = socket.socketpair()
+        self.argv = argv
+        self._stderr_fd = os.memfd_create("stderr")
+        self.process = subprocess.Popen(
+            argv,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=self._stderr_fd,
+            start_new_session=True,
+        )
+        theirs.close()
+        self._socket = ours
+        self.channel = Channel(os.dup(ours.fileno()), os.dup(ours.fileno()), silence_limit_s)
+        self._last_request = 0
+
+    def start(self, wait_s: float) -> None:
+        """Wait for the bootstrap's marker, then send the agent's source.
+
+        Raises:
+            PeerLost: the child ended or did not answer in time; see `stderr_text`.
+        """
+        self.channel.read_noise_until(MARKER, _NOISE_BYTES, wait_s)
+        self.channel.send_raw(bundle())
+        self.channel.start_beating()
+
+    def send(self, op: str, arguments: "dict[str, Any]") -> int:
+        """Send a request without waiting; returns its number."""
+        self._last_request += 1
+        self.channel.send_json(Kind.REQUEST, self._last_request, {"op": op, **arguments})
+        return self._last_request
+
+    def call(self, op: str, **arguments: Any) -> Any:
+        """Ask, and wait for the one reply.
+
+        Raises:
+            AgentError: the agent could not do it.
+            PeerLost: the connection is gone.
+        """
+        return answer(self._next(self.send(op, arguments)))
+
+    def stream(self, op: str, **arguments: Any) -> Iterator[Any]:
+        """Ask, and yield the values of the rows as they come; errors as in `call`."""
+        request = self.send(op, arguments)
+        while True:
+            frame = self._next(request)
+            if frame.kind is Kind.ROWS:
+                yield from unpack_json(frame.payload)
+            else:
+                answer(frame)
+                return
+
+    def frames(self, op: str, **arguments: Any) -> Iterator[Frame]:
+        """Ask, and yield the file frames as they come; errors as in `call`."""
+        request = self.send(op, arguments)
+        while True:
+            frame = self._next(request)
+            if frame.kind not in (Kind.PART, Kind.LAST):
+                answer(frame)
+                return
+            yield frame
+
+    def call_each(self, op: str, requests: "Iterable[dict[str, Any]]") -> Iterator[Any]:
+        """Ask several times, some requests ahead, so that a far server costs one round trip."""
+        ahead: List[int] = []
+        for arguments in requests:
+            ahead.append(self.send(op, arguments))
+            if len(ahead) > _REQUESTS_AHEAD:
+                yield answer(self._next(ahead.pop(0)))
+        for request in ahead:
+            yield answer(self._next(request))
+
+    def stderr_text(self) -> str:
+        """What the child said on stderr, its last 8 KiB."""
+        size_bytes = os.fstat(self._stderr_fd).st_size
+        start = max(0, size_bytes - _STDERR_BYTES)
+        return os.pread(self._stderr_fd, _STDERR_BYTES, start).decode("utf-8", "replace")
+
+    def returncode(self) -> int:
+        """The child's exit status once it has ended; it is killed if it does not end by itself."""
+        self._hang_up()
+        try:
+            return self.process.wait(_END_WAIT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+    def close(self) -> None:
+        """End the child, by hanging up first."""
+        self.returncode()
+        self.channel.close()
+        if self._stderr_fd >= 0:
+            os.close(self._stderr_fd)
+            self._stderr_fd = -1
+
+    def _hang_up(self) -> None:
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._socket.close()
+
+    def _next(self, request: int) -> Frame:
+        while True:
+            frame = self.channel.receive()
+            if frame.request == request:
+                return frame
+            if frame.request > request:
+                raise PeerLost("an answer to a question that was not asked")
+
+
+def answer(frame: Frame) -> Any:
+    """The value of a reply.
+
+    Raises:
+        AgentError: it is an error instead.
+        PeerLost: it is neither.
+    """
+    if frame.kind is Kind.REPLY:
+        return unpack_json(frame.payload)
+    if frame.kind is Kind.ERROR:
+        raise AgentError(unpack_json(frame.payload))
+    raise PeerLost("an answer of the wrong kind")

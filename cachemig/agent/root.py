@@ -1,0 +1,165 @@
+"""What cachemig itself keeps at a root, below ``.cachemig/``: lock, receipts, notes of temps."""
+
+import fcntl
+import json
+import os
+import socket
+import stat
+import time
+from typing import Iterable, Iterator, List, Optional
+
+from .protocol import ASIDE_PREFIX, OWN_DIRECTORY, TEMP_PREFIX
+from .tree import Tree
+
+_MODE = 0o664
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOCK = f"{OWN_DIRECTORY}/lock"
+_SYNC_LOCK = f"{OWN_DIRECTORY}/sync-lock"
+_TEMPS = f"{OWN_DIRECTORY}/temps"
+_RECEIPTS = f"{OWN_DIRECTORY}/receipts"
+_ASIDE = f"{OWN_DIRECTORY}/aside.jsonl"
+
+
+class Locked(Exception):
+    """Another run holds the root; the text is what its holder wrote about itself."""
+
+
+class OwnFiles:
+    """The folder ``.cachemig`` of one root; made when it is first written to."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._lock_fd: Optional[int] = None
+
+    def lock(self, run_id: str, who: str) -> None:
+        """Hold the root until this process ends, however it ends.
+
+        Raises:
+            Locked: another run holds it.
+        """
+        fd = self._open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(fd, 4096, 0).decode("utf-8", "replace")
+            os.close(fd)
+            raise Locked(holder) from None
+        about = {
+            "run_id": run_id,
+            "who": who,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, json.dumps(about).encode("utf-8"), 0)
+        self._lock_fd = fd
+
+    @property
+    def locked(self) -> bool:
+        """Whether this process holds the root."""
+        return self._lock_fd is not None
+
+    def sync_lock(self) -> int:
+        """A descriptor for the lock that keeps one syncfs in flight per root."""
+        return self._open(_SYNC_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def note_temps(self, writer: str, directories: Iterable[str]) -> None:
+        """Write down where temps are about to be made, for whoever must sweep them."""
+        lines = "".join(json.dumps(path) + "\n" for path in directories)
+        self._append(f"{_TEMPS}/{writer}", lines)
+
+    def forget_temps(self, writer: str) -> None:
+        """Drop the note of a writer that left no temp behind."""
+        parent, name = self._tree.split(f"{_TEMPS}/{writer}")
+        try:
+            os.unlink(name, dir_fd=parent)
+        except FileNotFoundError:
+            pass
+
+    def sweep_temps(self) -> int:
+        """Remove the temps that dead writers noted; the caller must hold the lock."""
+        try:
+            writers = os.listdir(self._tree.directory(_TEMPS))
+        except FileNotFoundError:
+            return 0
+        removed = 0
+        for writer in writers:
+            for directory in set(self._lines(f"{_TEMPS}/{writer}")):
+                removed += self._sweep(directory, writer)
+            self.forget_temps(writer)
+        return removed
+
+    def append_receipts(self, writer: str, receipts: "List[dict]") -> None:
+        """Add receipts to this writer's file; one line of JSON for each."""
+        lines = "".join(json.dumps(receipt) + "\n" for receipt in receipts)
+        if lines:
+            self._append(f"{_RECEIPTS}/{writer}.jsonl", lines)
+
+    def receipts(self) -> "Iterator[dict]":
+        """Read every receipt at this root; a torn last line is passed over."""
+        try:
+            names = sorted(os.listdir(self._tree.directory(_RECEIPTS)))
+        except FileNotFoundError:
+            return
+        for name in names:
+            yield from self._lines(f"{_RECEIPTS}/{name}")
+
+    def set_aside(self, path: str, run_id: str) -> str:
+        """Rename a file, within its directory, to a name bitbake never asks for."""
+        parent, name = self._tree.split(path)
+        aside = f"{ASIDE_PREFIX}{os.urandom(8).hex()}"
+        directory = path.rpartition("/")[0]
+        new_path = f"{directory}/{aside}" if directory else aside
+        note = {"run_id": run_id, "path": path, "aside": new_path, "time": time.time_ns()}
+        self._append(_ASIDE, json.dumps(note) + "\n")
+        os.rename(name, aside, src_dir_fd=parent, dst_dir_fd=parent)
+        return new_path
+
+    def _sweep(self, directory: str, writer: str) -> int:
+        prefix = temp_prefix(writer)
+        removed = 0
+        try:
+            fd = self._tree.directory(directory)
+            for name in os.listdir(fd):
+                if name.startswith(prefix):
+                    os.unlink(name, dir_fd=fd)
+                    removed += 1
+        except OSError:
+            return removed
+        return removed
+
+    def _open(self, path: str, flags: int) -> int:
+        parent, name = self._tree.split(path, create=True)
+        fd = os.open(name, flags, _MODE, dir_fd=parent)
+        if os.fstat(fd).st_uid == os.geteuid() and stat.S_IMODE(os.fstat(fd).st_mode) != _MODE:
+            os.fchmod(fd, _MODE)
+        return fd
+
+    def _append(self, path: str, text: str) -> None:
+        fd = self._open(path, _APPEND)
+        try:
+            data = memoryview(text.encode("ascii"))
+            while data:
+                data = data[os.write(fd, data) :]
+        finally:
+            os.close(fd)
+
+    def _lines(self, path: str) -> "Iterator[dict]":
+        parent, name = self._tree.split(path)
+        try:
+            fd = os.open(name, _READ, dir_fd=parent)
+        except OSError:
+            return
+        with os.fdopen(fd, encoding="ascii", errors="replace") as file:
+            for line in file:
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    continue
+
+
+def temp_prefix(writer: str) -> str:
+    """How the temps of one writer begin; short, since object names reach 254 bytes."""
+    return f"{TEMP_PREFIX}{writer[-12:]}-"

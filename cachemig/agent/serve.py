@@ -1,0 +1,322 @@
+"""The agent's loop: take a request, do it, answer; end when nobody speaks any more."""
+
+import grp
+import os
+import platform
+import socket
+import sys
+import time
+from typing import Any, Callable, Dict, Iterator, List, Optional
+
+from . import archive, deep
+from .durable import file_system_type
+from .frames import Channel, Frame, PeerLost, error_payload, unpack_json
+from .intake import Intake, Origin
+from .mover import DialledSource, LocalSource, Mover, Source
+from .peer import AgentError, Peer
+from .protocol import PROTOCOL_VERSION, SILENCE_LIMIT_S, Kind
+from .root import Locked, OwnFiles
+from .source import Unreadable, digest_of, open_source, read_batch
+from .tree import BadPath, Tree
+from .walk import Links, WalkFailed, walk
+
+_ROWS_AT_ONCE = 2000
+_ROWS_INTERVAL_S = 1.0
+
+Arguments = Dict[str, Any]
+
+
+class Refused(Exception):
+    """A request that can not be done, with the code for the controlling side."""
+
+    def __init__(self, code: str, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.path = path
+
+
+class Agent:
+    """Serves one channel; every request names an operation of this class."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._tree: Optional[Tree] = None
+        self._links = Links([])
+        self._gid: Optional[int] = None
+        self._origin = Origin("", "", "", "")
+        self._intake: Optional[Intake] = None
+        self._mover: Optional[Mover] = None
+        self._source: Optional[Source] = None
+        self._operations: Dict[str, Callable[[int, Arguments], None]] = {
+            "open": self._open,
+            "dial": self._dial,
+            "move": self._move,
+            "write": self._write,
+            "read": self._read,
+            "list": self._list,
+            "stat": self._stat,
+            "digest": self._digest,
+            "check": self._check,
+            "touch": self._touch,
+            "space": self._space,
+            "lock": self._lock,
+            "sweep": self._sweep,
+            "aside": self._aside,
+            "receipts": self._receipts,
+        }
+
+    def serve(self) -> None:
+        """Answer until the other end is gone or silent."""
+        try:
+            while True:
+                self._take(self._channel.receive())
+        except PeerLost:
+            pass
+        finally:
+            if self._intake is not None:
+                self._intake.close()
+
+    def _take(self, frame: Frame) -> None:
+        if frame.kind is Kind.REQUEST:
+            self._answer(frame)
+        elif self._intake is not None and frame.kind is Kind.PART:
+            self._intake.part(frame.payload)
+        elif self._intake is not None and frame.kind is Kind.LAST:
+            self._intake.last(frame.payload)
+
+    def _answer(self, frame: Frame) -> None:
+        request = frame.request
+        arguments = unpack_json(frame.payload)
+        try:
+            self._operations[arguments["op"]](request, arguments)
+        except Refused as refusal:
+            self._refuse(request, error_payload(refusal.code, str(refusal), refusal.path))
+        except WalkFailed as failure:
+            self._refuse(request, error_payload("scan", failure.why, failure.path))
+        except BadPath as error:
+            self._refuse(request, error_payload("bad-path", "not a plain path", str(error)))
+        except OSError as error:
+            why = error.strerror or str(error)
+            path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+            self._refuse(request, error_payload("os", why, path, error.errno))
+
+    def _refuse(self, request: int, value: Any) -> None:
+        self._channel.send_json(Kind.ERROR, request, value)
+
+    def _reply(self, request: int, value: Any) -> None:
+        self._channel.send_json(Kind.REPLY, request, value)
+
+    def _reply_rows(self, request: int, rows: "Iterator[Any]", weigh: Callable[[Any], int]) -> None:
+        """Send rows as they come: by weight, and at least every second."""
+        held: List[Any] = []
+        weight, sent_at = 0, time.monotonic()
+        for row in rows:
+            held.append(row)
+            weight += weigh(row)
+            if weight >= _ROWS_AT_ONCE or time.monotonic() - sent_at > _ROWS_INTERVAL_S:
+                self._channel.send_json(Kind.ROWS, request, held)
+                held, weight, sent_at = [], 0, time.monotonic()
+        if held:
+            self._channel.send_json(Kind.ROWS, request, held)
+        self._reply(request, None)
+
+    @property
+    def _root(self) -> Tree:
+        if self._tree is None:
+            raise Refused("usage", "no root was opened")
+        return self._tree
+
+    def _open(self, request: int, arguments: Arguments) -> None:
+        """Open the root; with a writer, be ready to write there."""
+        root = arguments["root"]
+        if arguments.get("create"):
+            os.makedirs(root, 0o775, exist_ok=True)
+        try:
+            group = arguments.get("group")
+            self._gid = None if group is None else _group_id(group)
+            self._tree = Tree(root, self._gid)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise Refused("no-root", error.strerror or "missing", root) from None
+        self._links = Links([self._tree, *_trees(arguments.get("follow", []))])
+        self._origin = Origin(*(str(arguments.get(field, "")) for field in Origin._fields))
+        if self._origin.writer:
+            self._prove_group()
+            self._intake = Intake(self._channel, self._tree, self._origin, self._gid)
+        self._reply(request, self._about())
+
+    def _about(self) -> Any:
+        return {
+            "protocol": PROTOCOL_VERSION,
+            "host": socket.gethostname(),
+            "python": platform.python_version(),
+            "pid": os.getpid(),
+            "file_system": file_system_type(self._root.fd),
+        }
+
+    def _prove_group(self) -> None:
+        """Set the group on a file of our own, so that a run that can not fails before it starts."""
+        if self._gid is None:
+            return
+        fd = OwnFiles(self._root).sync_lock()
+        try:
+            os.fchown(fd, -1, self._gid)
+        except OSError as error:
+            raise Refused("group", error.strerror or "refused") from None
+        finally:
+            os.close(fd)
+
+    def _dial(self, request: int, arguments: Arguments) -> None:
+        """Start an agent at one end of a mover; with the destination the mover is ready."""
+        peer = Peer(arguments["argv"], float(arguments.get("silence_limit_s", SILENCE_LIMIT_S)))
+        try:
+            peer.start(float(arguments["wait_s"]))
+            about = peer.call("open", **arguments["open"])
+        except (PeerLost, AgentError) as error:
+            self._refuse(request, _lost(arguments["end"], peer, error))
+            peer.close()
+            return
+        if arguments["end"] == "source":
+            self._source = DialledSource(peer)
+        else:
+            source = self._source or LocalSource(self._root, self._links)
+            self._mover = Mover(self._channel, source, peer)
+        self._reply(request, about)
+
+    def _move(self, request: int, arguments: Arguments) -> None:
+        if self._mover is None:
+            raise Refused("usage", "no destination was dialled")
+        self._mover.move(request, arguments)
+
+    def _write(self, request: int, arguments: Arguments) -> None:
+        if self._intake is None:
+            raise Refused("usage", "this root was not opened for writing")
+        self._intake.begin(request, arguments)
+
+    def _read(self, request: int, arguments: Arguments) -> None:
+        for kind, payload in read_batch(self._root, self._links, arguments["paths"]):
+            self._channel.send(kind, request, payload, flush=False)
+        self._reply(request, None)
+
+    def _list(self, request: int, arguments: Arguments) -> None:
+        found = walk(self._root, self._links, arguments["subtree"], arguments["known"])
+        self._reply_rows(request, found, lambda listing: 1 + len(listing.entries))
+
+    def _stat(self, request: int, arguments: Arguments) -> None:
+        self._reply(request, [self._look(path) for path in arguments["paths"]])
+
+    def _look(self, path: str) -> Optional[List[int]]:
+        try:
+            status = self._root.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if status.st_mode & 0o170000 == 0o120000:
+            return None
+        return [status.st_size, status.st_mtime_ns]
+
+    def _digest(self, request: int, arguments: Arguments) -> None:
+        self._reply_rows(request, map(self._digest_one, arguments["paths"]), lambda _: 1)
+
+    def _digest_one(self, path: str) -> List[Any]:
+        try:
+            fd = open_source(self._root, Links([]), path)
+        except Unreadable as trouble:
+            return [path, 0, "", trouble.outcome.value + ": " + trouble.why]
+        try:
+            return [path, os.fstat(fd).st_size, digest_of(fd).hex(), ""]
+        except OSError as error:
+            return [path, 0, "", error.strerror or "unreadable"]
+        finally:
+            os.close(fd)
+
+    def _check(self, request: int, arguments: Arguments) -> None:
+        inspect = deep.check_file if arguments.get("deep") else archive.check_file
+
+        def check_one(path: str) -> List[Any]:
+            try:
+                fd = open_source(self._root, self._links, path)
+            except Unreadable as trouble:
+                return [path, 0, trouble.why]
+            try:
+                size_bytes = os.fstat(fd).st_size
+                return [path, size_bytes, inspect(fd, size_bytes, path)]
+            except OSError as error:
+                return [path, 0, error.strerror or "unreadable"]
+            finally:
+                os.close(fd)
+
+        self._reply_rows(request, map(check_one, arguments["paths"]), lambda _: 1)
+
+    def _touch(self, request: int, arguments: Arguments) -> None:
+        moved = 0
+        for path, mtime_ns in arguments["times"]:
+            try:
+                parent, name = self._root.split(path)
+                fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=parent)
+            except OSError:
+                continue
+            try:
+                status = os.fstat(fd)
+                if status.st_mtime_ns < mtime_ns:
+                    os.utime(fd, ns=(max(status.st_atime_ns, mtime_ns), mtime_ns))
+                    moved += 1
+            except (OSError, OverflowError):
+                continue
+            finally:
+                os.close(fd)
+        self._reply(request, moved)
+
+    def _space(self, request: int, _: Arguments) -> None:
+        found = os.fstatvfs(self._root.fd)
+        free_bytes = found.f_bavail * found.f_frsize
+        free_inodes = found.f_favail if found.f_files else -1
+        self._reply(request, [free_bytes, found.f_blocks * found.f_frsize, free_inodes])
+
+    def _lock(self, request: int, arguments: Arguments) -> None:
+        try:
+            OwnFiles(self._root).lock(arguments["run_id"], arguments["who"])
+        except Locked as error:
+            raise Refused("locked", str(error)) from None
+        self._reply(request, None)
+
+    def _sweep(self, request: int, _: Arguments) -> None:
+        self._reply(request, OwnFiles(self._root).sweep_temps())
+
+    def _aside(self, request: int, arguments: Arguments) -> None:
+        own = OwnFiles(self._root)
+        run_id = arguments["run_id"]
+        self._reply(request, [[path, own.set_aside(path, run_id)] for path in arguments["paths"]])
+
+    def _receipts(self, request: int, _: Arguments) -> None:
+        self._reply_rows(request, OwnFiles(self._root).receipts(), lambda _: 1)
+
+
+def _group_id(group: str) -> int:
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise Refused("group", f"there is no group {group!r}") from None
+
+
+def _trees(paths: List[str]) -> List[Tree]:
+    return [Tree(path) for path in paths if os.path.isdir(path)]
+
+
+def _lost(end: str, peer: Peer, error: Exception) -> Any:
+    """What the controlling side needs to explain why an end can not be reached from here."""
+    if isinstance(error, AgentError):
+        return {**error.about, "end": end}
+    about = {"code": "lost", "end": end, "message": str(error)}
+    about["returncode"] = str(peer.returncode())
+    about["stderr"] = peer.stderr_text()
+    return about
+
+
+def main() -> None:
+    """Serve stdin and stdout; nothing else may write to either."""
+    os.umask(0o002)
+    sys.stdout = sys.stderr
+    channel = Channel(0, 1)
+    channel.start_beating()
+    Agent(channel).serve()
+    sys.stderr.flush()
+    os._exit(0)

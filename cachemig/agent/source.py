@@ -1,0 +1,147 @@
+"""Read files of a batch as frames, and notice when one changes under our hands."""
+
+import errno
+import hashlib
+import os
+import struct
+from typing import Iterator, List, Optional
+
+from . import archive
+from .protocol import PART_BYTES, Kind, Outcome
+from .tree import BadPath, Tree
+from .walk import Links
+
+LAST = struct.Struct(">I12sQq32s")
+PART = struct.Struct(">I")
+_UNTOLD = b"\0" * 32
+
+
+class Unreadable(Exception):
+    """A file can not be sent; says what became of it and why."""
+
+    def __init__(self, outcome: Outcome, why: str) -> None:
+        super().__init__(why)
+        self.outcome = outcome
+        self.why = why
+
+
+def read_batch(tree: Tree, links: Links, paths: List[str]) -> "Iterator[tuple[Kind, bytes]]":
+    """Yield the PART and LAST frames of each file, in order.
+
+    A LAST frame holds the file's index, its outcome (empty: read whole), size, mtime and
+    SHA-256, and then the rest of its bytes, or why it was not read.
+    """
+    for index, path in enumerate(paths):
+        try:
+            fd = open_source(tree, links, path)
+            try:
+                yield from _read_file(fd, index, path)
+            finally:
+                os.close(fd)
+        except Unreadable as trouble:
+            yield Kind.LAST, last_frame(index, trouble.outcome, trouble.why.encode("utf-8"))
+
+
+def last_frame(index: int, outcome: Outcome, why: bytes) -> bytes:
+    """The payload of a LAST frame for a file that was given up."""
+    return LAST.pack(index, outcome.value.encode("ascii"), 0, 0, _UNTOLD) + why
+
+
+def open_source(tree: Tree, links: Links, path: str) -> int:
+    """Open a file, or the target of a link that leads below a followed root.
+
+    Raises:
+        Unreadable: it vanished, is forbidden, or is not a regular file.
+    """
+    try:
+        try:
+            return tree.open_file(path)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+        parent, name = tree.split(path)
+        found = links.resolve(tree, path, os.readlink(name, dir_fd=parent))
+        if found is None:
+            raise Unreadable(Outcome.REJECTED, "it is a link that leads outside the known roots")
+        return found[0].open_file(found[1])
+    except FileNotFoundError:
+        raise Unreadable(Outcome.VANISHED, "it is gone") from None
+    except BadPath:
+        raise Unreadable(Outcome.REJECTED, "the name could lead outside the root") from None
+    except OSError as error:
+        raise Unreadable(Outcome.FAILED, error.strerror or str(error)) from None
+
+
+def _read_file(fd: int, index: int, path: str) -> "Iterator[tuple[Kind, bytes]]":
+    before = os.fstat(fd)
+    digest = hashlib.sha256()
+    checker = archive.checker(path)
+    held = b""
+    size_bytes = 0
+    while True:
+        data = _read(fd)
+        size_bytes += len(data)
+        digest.update(data)
+        if checker is not None and data:
+            checker.feed(data)
+        if not data or len(data) < PART_BYTES and size_bytes >= before.st_size:
+            break
+        if held:
+            yield Kind.PART, PART.pack(index) + held
+        held = data
+    if held and data:
+        yield Kind.PART, PART.pack(index) + held
+        held = b""
+    mtime_ns = _settled_mtime_ns(fd, before, size_bytes, digest.digest())
+    damage = checker.finish() if checker is not None else ""
+    if damage:
+        raise Unreadable(Outcome.DAMAGED, damage)
+    head = LAST.pack(index, b"", size_bytes, mtime_ns, digest.digest())
+    yield Kind.LAST, head + (held or data)
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, PART_BYTES)
+    except OSError as error:
+        raise Unreadable(Outcome.FAILED, error.strerror or str(error)) from None
+
+
+def _settled_mtime_ns(
+    fd: int, before: os.stat_result, size_bytes: int, sha256: bytes
+) -> int:
+    """The file's mtime, if what was read is what it held all the while.
+
+    BitBake touches an object on every hit, so new times alone are no reason to give up:
+    the file is digested once more.
+    """
+    after = os.fstat(fd)
+    if after.st_size != before.st_size or size_bytes != before.st_size:
+        raise Unreadable(Outcome.CHANGED, "its size changed while it was read")
+    times_moved = (after.st_mtime_ns, after.st_ctime_ns) != (before.st_mtime_ns, before.st_ctime_ns)
+    if times_moved and digest_of(fd) != sha256:
+        raise Unreadable(Outcome.CHANGED, "its content changed while it was read")
+    return after.st_mtime_ns
+
+
+def digest_of(fd: int) -> bytes:
+    """SHA-256 of a whole open file."""
+    digest = hashlib.sha256()
+    os.lseek(fd, 0, os.SEEK_SET)
+    while True:
+        data = os.read(fd, 1024 * 1024)
+        if not data:
+            return digest.digest()
+        digest.update(data)
+
+
+def read_parts(fd: int, limit_bytes: Optional[int] = None) -> Iterator[bytes]:
+    """Yield a file's bytes in parts; with a limit, no more than that many bytes."""
+    left = limit_bytes
+    while left is None or left > 0:
+        data = os.read(fd, PART_BYTES if left is None else min(PART_BYTES, left))
+        if not data:
+            return
+        if left is not None:
+            left -= len(data)
+        yield data

@@ -1,0 +1,134 @@
+"""Walk a cache, directory by directory, so that nothing unread is mistaken for empty."""
+
+import os
+import re
+import stat
+from typing import Dict, Iterator, List, NamedTuple
+
+from .protocol import OWN_DIRECTORY
+from .tree import Tree
+
+_SLOT_DIRECTORY = re.compile(r"[0-9a-f]{2}")
+_OBJECT_PREFIX = "sstate:"
+_MAX_DEPTH = 12
+
+
+class WalkFailed(Exception):
+    """A directory could not be read, so the whole listing is worth nothing."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(why)
+        self.path = path
+        self.why = why
+
+
+class Listing(NamedTuple):
+    """One directory: see `DirectoryListing` of the controlling side."""
+
+    path: str
+    mtime_ns: int
+    unchanged: bool
+    entries: List[tuple]
+
+
+class Links:
+    """Resolves links whose target lies below one of the roots that may be followed."""
+
+    def __init__(self, trees: "List[Tree]") -> None:
+        self._trees = trees
+
+    def resolve(self, tree: Tree, path: str, target: str) -> "tuple[Tree, str] | None":
+        """The tree and path that a link leads to; None when it leads elsewhere or nowhere."""
+        start = os.path.join(tree.path, os.path.dirname(path))
+        real = os.path.realpath(os.path.join(start, target))
+        for candidate in self._trees:
+            if real.startswith(candidate.path.rstrip("/") + "/"):
+                return candidate, os.path.relpath(real, candidate.path)
+        return None
+
+    def stat(self, tree: Tree, path: str, target: str) -> "os.stat_result | None":
+        """The status of a link's target if that is a regular file below a followed root."""
+        found = self.resolve(tree, path, target)
+        if found is None:
+            return None
+        try:
+            status = found[0].lstat(found[1])
+        except OSError:
+            return None
+        return status if stat.S_ISREG(status.st_mode) else None
+
+
+def walk(tree: Tree, links: Links, subtree: str, known: Dict[str, int]) -> Iterator[Listing]:
+    """List a subtree; a known leaf directory with its old time is not read.
+
+    Raises:
+        WalkFailed: a directory is missing, unreadable, too deep, or a link in a slot's place.
+    """
+    parents = {path.rpartition("/")[0] for path in known}
+    leaves = {path: mtime_ns for path, mtime_ns in known.items() if path not in parents}
+    waiting = [subtree]
+    while waiting:
+        path = waiting.pop()
+        if path.count("/") > _MAX_DEPTH:
+            raise WalkFailed(path, "the directories are nested too deep for a cache")
+        try:
+            if path in leaves and _is_as_known(tree, path, leaves[path]):
+                yield Listing(path, leaves[path], True, [])
+                continue
+            fd = tree.directory(path)
+            mtime_ns = os.fstat(fd).st_mtime_ns
+            entries, directories = _read(tree, links, path, fd)
+        except FileNotFoundError as error:
+            if path != subtree:
+                continue
+            raise WalkFailed(path, error.strerror) from None
+        except OSError as error:
+            raise WalkFailed(path, error.strerror or str(error)) from None
+        yield Listing(path, mtime_ns, False, entries)
+        waiting += reversed(directories)
+
+
+def _is_as_known(tree: Tree, path: str, mtime_ns: int) -> bool:
+    status = tree.lstat(path)
+    return stat.S_ISDIR(status.st_mode) and status.st_mtime_ns == mtime_ns
+
+
+def _read(tree: Tree, links: Links, path: str, fd: int) -> "tuple[List[tuple], List[str]]":
+    entries: List[tuple] = []
+    directories: List[str] = []
+    prefix = path + "/" if path else ""
+    with os.scandir(fd) as found:
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                if path or entry.name != OWN_DIRECTORY:
+                    directories.append(prefix + entry.name)
+                continue
+            try:
+                entries.append(_describe(tree, links, prefix, entry))
+            except FileNotFoundError:
+                continue
+    entries.sort()
+    directories.sort()
+    return entries, directories
+
+
+def _describe(tree: Tree, links: Links, prefix: str, entry: "os.DirEntry[str]") -> tuple:
+    if entry.is_symlink():
+        target = os.readlink(entry.name, dir_fd=tree.directory(prefix.rstrip("/")))
+        path = prefix + entry.name
+        _refuse_linked_directory(tree, path, entry.name, target)
+        status = links.stat(tree, path, target)
+        if status is None:
+            return (entry.name, "l", -1, 0, target)
+        return (entry.name, "l", status.st_size, status.st_mtime_ns, target)
+    status = entry.stat(follow_symlinks=False)
+    kind = "f" if stat.S_ISREG(status.st_mode) else "o"
+    return (entry.name, kind, status.st_size, status.st_mtime_ns)
+
+
+def _refuse_linked_directory(tree: Tree, path: str, name: str, target: str) -> None:
+    if name.startswith(_OBJECT_PREFIX):
+        return
+    start = os.path.join(tree.path, os.path.dirname(path))
+    if _SLOT_DIRECTORY.fullmatch(name) or os.path.isdir(os.path.join(start, target)):
+        raise WalkFailed(path, f"it is a link to {target!r}, not a directory of its own")
