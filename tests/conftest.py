@@ -3,6 +3,9 @@
 import pytest
 
 from tests.pythons import oldest_python_found, version_of
+from tests.servers.sshd import new_sshd, sshd
+
+__all__ = ["new_sshd", "oldest_python", "sshd"]
 
 
 def pytest_report_header() -> str:
