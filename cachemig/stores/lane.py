@@ -1,0 +1,146 @@
+"""One lane between two servers: a mover with its two ends, fed with batches.
+
+The mover runs on the old server, on a host named by the operator, or here; the bytes
+flow between its two ends and never through the controlling process.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from cachemig.agent.frames import PeerLost, unpack_json
+from cachemig.agent.peer import AgentError, Peer, answer
+from cachemig.agent.protocol import Kind, Outcome
+from cachemig.errors import CachemigError
+from cachemig.stores.base import FileReceipt, WantedFile
+from cachemig.stores.remote import CONNECT_WAIT_S, Diagnose, Rooted, explained, lost
+
+
+class LanePlan(NamedTuple):
+    """All that a lane needs to know; plain values, so that it can be handed on.
+
+    Attributes:
+        mover_argv: the child process that leads to the mover's agent.
+        mover_server: the server (or host) that the mover runs on, for messages.
+        source: the source end; dialled by the mover unless `source_is_local` to it.
+        destination: the destination end, dialled by the mover.
+        silence_limit_s: how long any end may say nothing.
+    """
+
+    mover_argv: tuple[str, ...]
+    mover_server: str
+    source: Rooted
+    source_is_local: bool
+    destination: Rooted
+    run_id: str
+    source_site: str
+    silence_limit_s: float
+
+
+class BatchAnswer(NamedTuple):
+    """What a lane tells: bytes sent so far of a batch, or at last its receipts."""
+
+    number: int
+    sent_bytes: int
+    receipts: Sequence[FileReceipt] | None
+
+
+class Lane:
+    """An open lane. One thread sends batches and takes answers; `close` may come from another."""
+
+    def __init__(self, plan: LanePlan, writer: str, diagnose: Diagnose) -> None:
+        self._plan = plan
+        self._diagnose = diagnose
+        self._batches: dict[int, Sequence[WantedFile]] = {}
+        self._closing = threading.Lock()
+        self._closed = False
+        self._peer = Peer(list(plan.mover_argv), plan.silence_limit_s)
+        try:
+            self._peer.start(CONNECT_WAIT_S)
+            self._open_ends(writer)
+        except AgentError as error:
+            self._peer.close()
+            raise self._explained(error) from None
+        except PeerLost as error:
+            raise lost(str(error), self._peer, plan.mover_server, diagnose) from None
+
+    @property
+    def open_batches(self) -> int:
+        """How many batches were sent and not answered."""
+        return len(self._batches)
+
+    def send(self, files: Sequence[WantedFile], rate_bytes_per_s: float) -> int:
+        """Hand over a batch; returns the number that its answers will carry.
+
+        Raises:
+            CachemigError: the mover is gone.
+        """
+        try:
+            number = self._peer.send(
+                "move",
+                {
+                    "files": [[file.source_path, file.path] for file in files],
+                    "rate_bytes_per_s": rate_bytes_per_s,
+                    "source_server": self._plan.source.server,
+                },
+            )
+        except PeerLost as error:
+            raise self._lost(error) from None
+        self._batches[number] = files
+        return number
+
+    def answers(self) -> Iterator[BatchAnswer]:
+        """Yield what the mover tells, until no batch is open.
+
+        Raises:
+            CachemigError: an end is gone or refused; what was not answered must be sent again.
+        """
+        while self._batches:
+            try:
+                frame = self._peer.channel.receive()
+                if frame.kind is Kind.ROWS:
+                    yield BatchAnswer(frame.request, unpack_json(frame.payload)[-1], None)
+                    continue
+                rows = answer(frame)
+            except AgentError as error:
+                raise self._explained(error) from None
+            except PeerLost as error:
+                raise self._lost(error) from None
+            files = self._batches.pop(frame.request)
+            receipts = [_receipt(file, row) for file, row in zip(files, rows, strict=True)]
+            yield BatchAnswer(frame.request, sum(r.size_bytes for r in receipts), receipts)
+
+    def close(self) -> None:
+        """Hang up; the mover and its ends go down with it."""
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                self._peer.close()
+
+    def _open_ends(self, writer: str) -> None:
+        plan = self._plan
+        far = {"wait_s": CONNECT_WAIT_S, "silence_limit_s": plan.silence_limit_s}
+        if plan.source_is_local:
+            self._peer.call("open", **plan.source.opening())
+        else:
+            opening = plan.source.opening()
+            self._peer.call("dial", end="source", argv=plan.source.argv, open=opening, **far)
+        opening = plan.destination.opening(
+            writer=writer, run_id=plan.run_id, source_site=plan.source_site
+        )
+        self._peer.call("dial", end="destination", argv=plan.destination.argv, open=opening, **far)
+
+    def _explained(self, error: AgentError) -> CachemigError:
+        end = error.about.get("end")
+        servers = {"source": self._plan.source.server, "destination": self._plan.destination.server}
+        return explained(error, servers.get(str(end), self._plan.mover_server), self._diagnose)
+
+    def _lost(self, error: PeerLost) -> CachemigError:
+        with self._closing:
+            self._closed = True
+            return lost(str(error), self._peer, self._plan.mover_server, self._diagnose)
+
+
+def _receipt(file: WantedFile, row: Sequence[Any]) -> FileReceipt:
+    outcome, size_bytes, sha256, mtime_ns, cause, number = row
+    return FileReceipt(file.path, Outcome(outcome), size_bytes, sha256, mtime_ns, cause, number)
