@@ -30,7 +30,7 @@ import sys
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 import typer
@@ -64,7 +64,6 @@ DEFAULT_CONFIG = Path("cachemig.toml")
 
 _MAX_INPUT_BYTES = 1024 * 1024
 _NOTHING_TO_RESUME = {ExitCode.OK, ExitCode.USAGE, ExitCode.IDENTITY}
-P = ParamSpec("P")
 
 
 class RunOptions(NamedTuple):
@@ -226,20 +225,20 @@ class Run:
                 pass
 
 
-def framed(command: Callable[Concatenate[Run, P], None]) -> Callable[..., None]:
+def framed(command: Callable[..., None]) -> Callable[..., None]:
     """Make a command of a function that takes a `Run`, with the options that all share."""
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
     shared = list(inspect.signature(_shared_options, eval_str=True).parameters.values())
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *shared)]
 
     @functools.wraps(command)
-    def run_command(context: typer.Context, **values: Any) -> None:
+    def run_command(context: typer.Context, **values: object) -> None:
         run = context.find_object(Run)
         if run is None:
             raise RuntimeError("commands are started by cachemig.cli.app.main")
         given: dict[str, Any] = {p.name: values.pop(p.name) for p in shared}
         run.start(_shared_options(**given))
-        command(run, *(), **values)
+        command(run, **values)
 
     first = inspect.Parameter(
         "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context

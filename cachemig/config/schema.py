@@ -1,0 +1,145 @@
+"""The tables of cachemig.toml, as pydantic checks them one by one."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
+
+from cachemig.config.values import DEFAULT_CONNECTIONS, Placement, SshClient
+from cachemig.core.units import parse_duration, parse_rate, parse_size
+from cachemig.core.urls import ServerUrl
+from cachemig.errors import UsageError
+
+T = TypeVar("T")
+
+MAX_CONNECTIONS = 128
+_OWN_DIRECTORY = ".cachemig"
+
+
+def _read_by(parse: Callable[[str], T]) -> PlainValidator:
+    """Make a validator of a parser, so that its complaint gets file and line."""
+
+    def validate(value: object) -> T:
+        if not isinstance(value, str):
+            raise ValueError("it must be a text in quotes")  # noqa: TRY004  pydantic's own
+        try:
+            return parse(value)
+        except UsageError as error:
+            raise ValueError(f"{error.what}: {error.cause}; {error.next_step}") from error
+
+    return PlainValidator(validate)
+
+
+def _above_zero(weight: float) -> float:
+    if not (math.isfinite(weight) and weight > 0):
+        raise ValueError("it must be a number above 0")
+    return weight
+
+
+def _cache_path(path: str) -> str:
+    parts = path.split("/")
+    if path and not all(parts):
+        raise ValueError('it must be relative, without an empty part, such as "v95/sstate-cache"')
+    if "." in parts or ".." in parts:
+        raise ValueError("it has a part that is . or ..")
+    if not path.isprintable():
+        raise ValueError("it holds control characters")
+    if parts[0] == _OWN_DIRECTORY:
+        raise ValueError(f"{_OWN_DIRECTORY} is where cachemig keeps its own files")
+    return path
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+Group = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}\$?$")]
+Weight = Annotated[float, AfterValidator(_above_zero)]
+Url = Annotated[ServerUrl, _read_by(ServerUrl.parse)]
+SizeBytes = Annotated[int, _read_by(parse_size)]
+RateBytesPerS = Annotated[int, _read_by(parse_rate)]
+DurationS = Annotated[int, _read_by(parse_duration)]
+FilePath = Annotated[Path, _read_by(Path)]
+
+
+class Table(BaseModel):
+    """A table takes the keys that it knows, with the types that TOML gives them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ServerTable(Table):
+    """``[[site.NAME.server]]``."""
+
+    name: Name
+    url: Url
+    weight: Weight | None = None
+    capacity: SizeBytes | None = None
+
+
+class SiteTable(Table):
+    """``[site.NAME]``."""
+
+    group: Group | None = None
+    retention: DurationS | None = None
+    server: list[ServerTable] = []
+
+
+class CacheTable(Table):
+    """``[cache.NAME]``."""
+
+    path: Annotated[str, AfterValidator(_cache_path)]
+    placement: Placement = "slots"
+
+
+class SshTable(Table):
+    """``[ssh]``."""
+
+    client: SshClient = "auto"
+    identity_file: FilePath | None = None
+    known_hosts_file: FilePath | None = None
+
+
+class SyncTable(Table):
+    """``[sync]``."""
+
+    connections: Annotated[int, Field(ge=1, le=MAX_CONNECTIONS)] = DEFAULT_CONNECTIONS
+    bwlimit: RateBytesPerS | None = None
+
+
+class CustomerTable(Table):
+    """``[customer.NAME]``."""
+
+    caches: list[Name]
+    weight: Weight = 1.0
+    max_extra_build_time: DurationS | None = None
+
+
+class FileTable(Table):
+    """The whole file."""
+
+    state_dir: FilePath | None = None
+    site: dict[Name, SiteTable] = {}
+    cache: dict[Name, CacheTable] = {}
+    ssh: SshTable = SshTable()
+    sync: SyncTable = SyncTable()
+    customer: dict[Name, CustomerTable] = {}
+
+
+def keys_at(table: tuple[str | int, ...]) -> list[str]:
+    """List the keys that the table at this place of the file may have."""
+    match table:
+        case ("site", _):
+            model: type[Table] = SiteTable
+        case ("site", _, "server", _):
+            model = ServerTable
+        case ("cache", _):
+            model = CacheTable
+        case ("customer", _):
+            model = CustomerTable
+        case ("ssh",):
+            model = SshTable
+        case ("sync",):
+            model = SyncTable
+        case _:
+            model = FileTable
+    return list(model.model_fields)
