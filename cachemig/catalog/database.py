@@ -1,0 +1,215 @@
+"""DuckDB as the catalog uses it: small in memory, spilling beside the state, one file a question.
+
+A catalog of a million objects must not take more memory than a few hundred megabytes
+together with all else, so rows go through files: Python writes CSV line by line, DuckDB
+reads it, sorts and joins within its limit, and writes Parquet.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from cachemig.errors import FormatError, NoSpaceError
+
+MEMORY_LIMIT = "128MB"
+THREADS = 2
+ROW_GROUP_ROWS = 40_960
+_FETCH_ROWS = 1000
+_SCRATCH_PREFIX = ".scratch-"
+
+
+@contextmanager
+def scratch(state_dir: Path) -> Iterator[Path]:
+    """Give a directory for temporary files beside the state, and remove it afterwards.
+
+    What a killed process left behind is removed first: its lock died with it.
+    """
+    state_dir.mkdir(parents=True, exist_ok=True)
+    _sweep(state_dir)
+    with (
+        tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=state_dir) as name,
+        _locked(Path(name)),
+    ):
+        yield Path(name)
+
+
+@contextmanager
+def connect(scratch_dir: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open an in-memory database that spills into `scratch_dir`.
+
+    Raises:
+        NoSpaceError: the disk of the state directory is full.
+        FormatError: a file that was asked is damaged.
+    """
+    connection = duckdb.connect(
+        config={
+            "memory_limit": MEMORY_LIMIT,
+            "threads": THREADS,
+            "temp_directory": str(scratch_dir / "spill"),
+            "preserve_insertion_order": False,
+            "autoinstall_known_extensions": False,
+        }
+    )
+    try:
+        yield connection
+    except (duckdb.Error, OSError) as error:
+        raise translated(error, scratch_dir) from error
+    finally:
+        connection.close()
+
+
+def translated(error: Exception, place: Path) -> Exception:
+    """Turn an error of DuckDB or the disk into one for the operator; a bug stays a bug."""
+    cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if "No space left" in cause or "max_temp_directory_size" in cause:
+        return NoSpaceError(
+            "no space for the catalog's temporary files",
+            path=str(place.parent),
+            cause=cause,
+            next_step="free space there, or point state_dir in cachemig.toml to a larger disk",
+        )
+    if isinstance(error, duckdb.IOException | duckdb.InvalidInputException):
+        return FormatError(
+            "a file of the catalog can not be read",
+            path=str(place.parent),
+            cause=cause,
+            next_step="move the damaged file away, then scan the site or make the plan again",
+        )
+    return error
+
+
+def query(name: str) -> str:
+    """Read the text of one question, `catalog/<name>.sql`."""
+    return resources.files(__package__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
+
+
+def literal(text: object) -> str:
+    """Write a value as an SQL string."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def parquet_view(
+    connection: duckdb.DuckDBPyConnection, name: str, paths: Path | Sequence[Path]
+) -> None:
+    """Make Parquet files answer under a table name; no file is read yet."""
+    files = [paths] if isinstance(paths, Path) else paths
+    listed = ", ".join(literal(path) for path in files)
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS FROM read_parquet([{listed}])")
+
+
+def csv_view(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    paths: Sequence[Path],
+    columns: Mapping[str, str],
+) -> None:
+    """Make CSV files of ours answer under a table name; an empty number is NULL, a text is not.
+
+    One thread reads them: names of strays may hold line ends.
+    """
+    files = ", ".join(literal(path) for path in paths)
+    types = ", ".join(f"{literal(column)}: {literal(kind)}" for column, kind in columns.items())
+    texts = ", ".join(literal(column) for column, kind in columns.items() if kind == "VARCHAR")
+    options = "header = false, auto_detect = false, parallel = false, delim = ',', quote = '\"'"
+    connection.execute(
+        f"CREATE OR REPLACE TEMP VIEW {name} AS FROM read_csv([{files}], {options},"
+        f" escape = '\"', columns = {{{types}}}, force_not_null = [{texts}])"
+    )
+
+
+def fetched(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
+    """Give the rows of the last question, a thousand at a time."""
+    while rows := connection.fetchmany(_FETCH_ROWS):
+        yield from rows
+
+
+def write_parquet(
+    connection: duckdb.DuckDBPyConnection,
+    select: str,
+    path: Path,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    row_group_rows: int = ROW_GROUP_ROWS,
+) -> None:
+    """Write what a SELECT gives to a new Parquet file."""
+    pairs = ", ".join(f"{key}: {literal(value)}" for key, value in (metadata or {}).items())
+    options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {row_group_rows}"
+    options += f", KV_METADATA {{{pairs}}}" if pairs else ""
+    connection.execute(f"COPY ({select}) TO {literal(path)} ({options})")
+
+
+def publish(draft: Path, path: Path) -> None:
+    """Give a finished file its final name; it is durable then, or the old one stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sync(draft)
+    draft.replace(path)
+    _sync(path.parent)
+
+
+def read_metadata(path: Path, what: str, version: int) -> dict[str, str]:
+    """Read the key-value metadata of one of our Parquet files, its version checked.
+
+    Raises:
+        FormatError: the file is absent, damaged, foreign, or of a newer version.
+    """
+    try:
+        found = _metadata(path)
+    except duckdb.Error as error:
+        cause = str(error).splitlines()[0]
+        raise FormatError(f"{what} is damaged", path=str(path), cause=cause) from error
+    written = found.get("format_version", "")
+    if not written.isdecimal():
+        raise FormatError(f"{what} was not written by cachemig", path=str(path))
+    if int(written) > version:
+        raise FormatError(
+            f"{what} was written by a newer cachemig (format {written}, this one knows {version})",
+            path=str(path),
+            next_step="install the version of cachemig that wrote it, or a later one",
+        )
+    return found
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    question = "SELECT decode(key), decode(value) FROM parquet_kv_metadata(?)"
+    with duckdb.connect(config={"threads": 1}) as connection:
+        return dict(connection.execute(question, [str(path)]).fetchall())
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[bool]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(state_dir: Path) -> None:
+    for left in state_dir.glob(f"{_SCRATCH_PREFIX}*"):
+        try:
+            with _locked(left) as mine:
+                if mine:
+                    shutil.rmtree(left, ignore_errors=True)
+        except FileNotFoundError:
+            continue

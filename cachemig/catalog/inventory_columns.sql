@@ -1,0 +1,27 @@
+-- The columns of an inventory, in the order in which rows are written (catalog/rows.py).
+CREATE TABLE inventory_columns (
+    server              VARCHAR NOT NULL,
+    cache               VARCHAR NOT NULL,
+    directory           VARCHAR NOT NULL,
+    name                VARCHAR NOT NULL,
+    kind                VARCHAR NOT NULL,
+    stray_kind          VARCHAR NOT NULL,
+    pn                  VARCHAR NOT NULL,
+    task                VARCHAR NOT NULL,
+    hash                VARCHAR NOT NULL,
+    arch                VARCHAR NOT NULL,
+    version             VARCHAR NOT NULL,
+    slot                VARCHAR NOT NULL,
+    native              VARCHAR NOT NULL,
+    size_bytes          BIGINT,
+    mtime_ns            BIGINT,
+    siginfo_size_bytes  BIGINT,
+    siginfo_mtime_ns    BIGINT,
+    sig_size_bytes      BIGINT,
+    sig_mtime_ns        BIGINT,
+    resolved            BOOLEAN NOT NULL,
+    target              VARCHAR NOT NULL,
+    misplaced           BOOLEAN NOT NULL,
+    damage              VARCHAR NOT NULL,
+    checked             BOOLEAN NOT NULL
+)

@@ -1,0 +1,206 @@
+"""A frozen plan: what goes from which server to which, in which order."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from cachemig.catalog.candidates import Destination, candidates
+from cachemig.catalog.database import (
+    connect,
+    parquet_view,
+    publish,
+    query,
+    read_metadata,
+    write_parquet,
+)
+from cachemig.catalog.inventory import Inventory
+from cachemig.core.quoting import unescape_path
+from cachemig.core.units import print_size
+from cachemig.errors import FormatError
+
+FORMAT_VERSION = 1
+_ROW_GROUP_ROWS = 10_240  # small, since a run reads a plan in windows
+
+
+class Pair(NamedTuple):
+    """A source server and a destination server."""
+
+    source_server: str
+    server: str
+
+    def __str__(self) -> str:
+        """Write it as an arrow."""
+        return f"{self.source_server} -> {self.server}"
+
+
+class PairTotal(NamedTuple):
+    """What a plan brings from one server to another; `objects` are those with an archive."""
+
+    pair: Pair
+    objects: int
+    signatures: int
+    files: int
+    size_bytes: int
+
+
+class PlannedFile(NamedTuple):
+    """One file of an object: what follows the archive's name (nothing for the archive)."""
+
+    suffix: Literal["", ".sig", ".siginfo"]
+    size_bytes: int
+    mtime_ns: int
+
+
+class PlanRow(NamedTuple):
+    """One object or signature to bring; companions come before their archive.
+
+    Attributes:
+        cache: its cache.
+        directory: relative to the cache's folder.
+        name: the archive's file name, also for a signature without archive.
+        kind: ``object`` has an archive, ``signature`` has none.
+        files: what there is of it, in the order in which it is published.
+    """
+
+    cache: str
+    directory: str
+    name: str
+    kind: Literal["object", "signature"]
+    files: tuple[PlannedFile, ...]
+
+    def path(self, folder: str, file: PlannedFile) -> str:
+        """Name a file below a server's root, where `folder` is the cache's."""
+        parts = (folder, self.directory, self.name + file.suffix)
+        return "/".join(part for part in parts if part)
+
+    @property
+    def size_bytes(self) -> int:
+        """All files together."""
+        return sum(file.size_bytes for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A plan on disk. `str` gives a text that is the same for the same inventory and map."""
+
+    path: Path
+    old_site: str
+    new_site: str
+    scanned_at: datetime
+    totals: tuple[PairTotal, ...]
+    left_out: Mapping[str, int]
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """The pairs of servers between which something is to be brought."""
+        return tuple(total.pair for total in self.totals)
+
+    def rows(self, pair: Pair, start: int, count: int) -> list[PlanRow]:
+        """Read up to `count` rows of a pair from the `start`-th on; fewer at its end."""
+        window = {**pair._asdict(), "start": start, "count": count}
+        with connect(self.path.parent) as connection:
+            parquet_view(connection, "plan", self.path)
+            return [
+                _plan_row(*row)
+                for row in connection.execute(query("plan_window"), window).fetchall()
+            ]
+
+    def __str__(self) -> str:
+        """Write a line for each pair, and one for what stays behind."""
+        lines = [f"plan {self.old_site} -> {self.new_site}, by the inventory of {self.scanned_at}"]
+        lines += [_total_line(total) for total in self.totals] or ["nothing to bring"]
+        if self.left_out:
+            counts = (f"{count} {reason}" for reason, count in sorted(self.left_out.items()))
+            lines.append("left out: " + ", ".join(counts))
+        return "\n".join(lines)
+
+
+def make_plan(old: Inventory, destination: Destination, path: Path) -> Plan:
+    """Write the plan that brings what `old` holds to where `destination` wants it."""
+    with candidates(old, destination, path.parent) as (connection, scratch_dir):
+        totals = connection.execute(query("plan_totals")).fetchall()
+        left_out = connection.execute(query("plan_left_out")).fetchall()
+        plan = Plan(
+            path=path,
+            old_site=old.metadata.site,
+            new_site=destination.site,
+            scanned_at=old.metadata.scanned_at,
+            totals=tuple(PairTotal(Pair(*row[:2]), *row[2:]) for row in totals),
+            left_out=dict(left_out),
+        )
+        draft = scratch_dir / "plan.parquet"
+        write_parquet(
+            connection,
+            query("plan"),
+            draft,
+            metadata=_as_pairs(plan),
+            row_group_rows=_ROW_GROUP_ROWS,
+        )
+        publish(draft, path)
+    return plan
+
+
+def open_plan(path: Path) -> Plan:
+    """Open a plan that was made before.
+
+    Raises:
+        FormatError: there is none, it is damaged, or a newer cachemig wrote it.
+    """
+    if not path.exists():
+        raise FormatError(
+            "there is no such plan", path=str(path), next_step="make one with `cachemig plan`"
+        )
+    pairs = read_metadata(path, "the plan", FORMAT_VERSION)
+    try:
+        return Plan(
+            path=path,
+            old_site=pairs["old_site"],
+            new_site=pairs["new_site"],
+            scanned_at=datetime.fromisoformat(pairs["scanned_at"]),
+            totals=tuple(
+                PairTotal(Pair(*row[:2]), *row[2:]) for row in json.loads(pairs["totals"])
+            ),
+            left_out=json.loads(pairs["left_out"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError("the plan is damaged", path=str(path), cause=str(error)) from error
+
+
+def _as_pairs(plan: Plan) -> dict[str, str]:
+    totals = [[*total.pair, *total[1:]] for total in plan.totals]
+    return {
+        "format_version": str(FORMAT_VERSION),
+        "content": "plan",
+        "old_site": plan.old_site,
+        "new_site": plan.new_site,
+        "scanned_at": plan.scanned_at.isoformat(),
+        "totals": json.dumps(totals),
+        "left_out": json.dumps(plan.left_out),
+    }
+
+
+def _plan_row(
+    cache: str,
+    directory: str,
+    name: str,
+    kind: Literal["object", "signature"],
+    *sizes_and_times: int | None,
+) -> PlanRow:
+    suffixes: tuple[Literal["", ".sig", ".siginfo"], ...] = (".sig", ".siginfo", "")
+    pairs = zip(suffixes, sizes_and_times[::2], sizes_and_times[1::2], strict=True)
+    files = tuple(
+        PlannedFile(suffix, size_bytes, mtime_ns)
+        for suffix, size_bytes, mtime_ns in pairs
+        if size_bytes is not None and mtime_ns is not None
+    )
+    return PlanRow(cache, unescape_path(directory), unescape_path(name), kind, files)
+
+
+def _total_line(total: PairTotal) -> str:
+    return (
+        f"{total.pair}: {total.objects} objects, {total.signatures} signatures,"
+        f" {total.files} files, {print_size(total.size_bytes)}"
+    )

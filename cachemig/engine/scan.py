@@ -1,0 +1,230 @@
+"""Read what every server of a site holds into one inventory.
+
+All servers are read at once. A scan is all or nothing: when any server fails, or a place
+is suddenly empty, the inventory that was there stays.
+"""
+
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from cachemig.catalog.database import scratch
+from cachemig.catalog.inventory import (
+    Inventory,
+    InventoryMetadata,
+    inventory_path,
+    open_inventory,
+)
+from cachemig.catalog.rows import CachePlace
+from cachemig.catalog.writer import Emptied, InventoryWriter, Verdict
+from cachemig.core.events import Notice, ScanProgress, Tell
+from cachemig.errors import ScanError
+from cachemig.stores.base import DirectoryListing, Store
+
+FULL_SCAN_INTERVAL = timedelta(hours=12)
+_RACY_NS = 2 * 10**9
+_PROGRESS_INTERVAL_S = 0.5
+_CHECK_BATCH = 200
+_NOT_THERE = os.strerror(errno.ENOENT)
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class ScanOptions:
+    """How a site is scanned.
+
+    Attributes:
+        full: read every directory, also those that did not change.
+        check_archives: have the servers walk the structure of archives not checked yet.
+        allow_empty: accept that a place which held objects now holds nothing.
+    """
+
+    full: bool = False
+    check_archives: bool = False
+    allow_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScanResult:
+    """What a scan did; the inventory is already written."""
+
+    inventory: Inventory
+    full: bool
+    directories: int
+    directories_unchanged: int
+    files: int
+    archives_checked: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedSite:
+    """What is scanned: a store for every server, and the folder of every cache by name."""
+
+    name: str
+    stores: Sequence[Store]
+    folders: Mapping[str, str]
+
+
+def scan(site: ScannedSite, state_dir: Path, options: ScanOptions, tell: Tell) -> ScanResult:
+    """Read all servers of a site and write its inventory.
+
+    Raises:
+        ScanError: a directory could not be read, or a place that held objects is empty.
+        AccessError: a server could not be reached.
+        FormatError: the inventory of the last scan is damaged.
+    """
+    path = inventory_path(state_dir, site.name)
+    previous = open_inventory(path) if path.exists() else None
+    began_at = datetime.now(UTC)
+    full_scan_at = _last_full_scan(previous, options, began_at)
+    with scratch(state_dir) as scratch_dir, InventoryWriter(scratch_dir, previous) as writer:
+        run = _ScanRun(site, writer, tell, skip=full_scan_at < began_at)
+        counts = run.on_all_servers(run.read)
+        writer.combine()
+        if not options.allow_empty:
+            _refuse_emptied(writer.emptied(_places(site)))
+        checked = sum(run.on_all_servers(run.check)) if options.check_archives else 0
+        servers = tuple(store.server for store in site.stores)
+        metadata = InventoryMetadata(site.name, servers, began_at, full_scan_at)
+        inventory = writer.write(path, metadata)
+    return ScanResult(
+        inventory=inventory,
+        full=full_scan_at == began_at,
+        directories=sum(count.directories for count in counts),
+        directories_unchanged=sum(count.directories_unchanged for count in counts),
+        files=sum(count.files for count in counts),
+        archives_checked=checked,
+    )
+
+
+class _ScanRun:
+    """What the threads of one scan share."""
+
+    def __init__(
+        self, site: ScannedSite, writer: InventoryWriter, tell: Tell, *, skip: bool
+    ) -> None:
+        self._site = site
+        self._writer = writer
+        self._tell = tell
+        self._skip = skip
+        self._racy_since_ns = time.time_ns() - _RACY_NS
+        self._stop = threading.Event()
+        self._writing = threading.Lock()
+
+    def on_all_servers(self, work: Callable[[Store], Answer]) -> list[Answer]:
+        """Do some work for every server at once; the first error stops them all."""
+        self._stop.clear()
+        stores = self._site.stores
+        with ThreadPoolExecutor(max(len(stores), 1), thread_name_prefix="scan") as pool:
+            futures = [pool.submit(work, store) for store in stores]
+            try:
+                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+                failed = [future for future in futures if future in done and future.exception()]
+                return [future.result() for future in failed or futures]
+            finally:
+                self._stop.set()
+
+    def read(self, store: Store) -> ScanProgress:
+        """List all caches of one server."""
+        with self._writing:
+            part = self._writer.open_part()
+        progress = ScanProgress(store.server, 0, 0)
+        told_at = time.monotonic()
+        for place in _places_of(self._site, store):
+            known = self._writer.known(place) if self._skip else {}
+            for listing in self._listings(store, place, known):
+                part.add(place, listing, remember=listing.mtime_ns < self._racy_since_ns)
+                progress = _counted(progress, listing)
+                if time.monotonic() - told_at > _PROGRESS_INTERVAL_S:
+                    self._tell(progress)
+                    told_at = time.monotonic()
+                if self._stop.is_set():
+                    return progress
+        self._tell(progress)
+        return progress
+
+    def check(self, store: Store) -> int:
+        """Have a server walk the structure of its archives that were not checked yet."""
+        waiting = self._writer.unchecked(store.server)
+        checked = 0
+        while batch := list(islice(waiting, _CHECK_BATCH)):
+            if self._stop.is_set():
+                break
+            by_path = {self._path(verdict): verdict for verdict in batch}
+            found = [
+                by_path[verdict.path]._replace(damage=verdict.damage)
+                for verdict in store.check(list(by_path))
+            ]
+            with self._writing:
+                self._writer.add_verdicts(found)
+            checked += len(found)
+        return checked
+
+    def _listings(
+        self, store: Store, place: CachePlace, known: Mapping[str, int]
+    ) -> Iterator[DirectoryListing]:
+        try:
+            yield from store.list(place.folder, known)
+        except ScanError as error:
+            if not place.folder or (error.path, error.cause) != (place.folder, _NOT_THERE):
+                raise
+            self._tell(
+                Notice(
+                    f"{store.server} has no folder {place.folder}; cache {place.cache}"
+                    " counts as empty there"
+                )
+            )
+
+    def _path(self, verdict: Verdict) -> str:
+        folder = self._site.folders[verdict.cache]
+        place = CachePlace(verdict.server, verdict.cache, folder)
+        return f"{place.path(verdict.directory)}/{verdict.name}".lstrip("/")
+
+
+def _last_full_scan(previous: Inventory | None, options: ScanOptions, now: datetime) -> datetime:
+    """Tell when everything was last read: now, unless a recent enough scan can be built on."""
+    if previous is None or options.full:
+        return now
+    last = previous.metadata.full_scan_at
+    return last if timedelta(0) <= now - last <= FULL_SCAN_INTERVAL else now
+
+
+def _places(site: ScannedSite) -> list[CachePlace]:
+    return [place for store in site.stores for place in _places_of(site, store)]
+
+
+def _places_of(site: ScannedSite, store: Store) -> list[CachePlace]:
+    return [CachePlace(store.server, cache, folder) for cache, folder in site.folders.items()]
+
+
+def _counted(progress: ScanProgress, listing: DirectoryListing) -> ScanProgress:
+    return replace(
+        progress,
+        directories=progress.directories + 1,
+        files=progress.files + len(listing.entries),
+        directories_unchanged=progress.directories_unchanged + listing.unchanged,
+    )
+
+
+def _refuse_emptied(emptied: Sequence[Emptied]) -> None:
+    if not emptied:
+        return
+    first = emptied[0]
+    others = ", and it is not the only such place" if len(emptied) > 1 else ""
+    what = f"directory {first.directory} of cache" if first.directory else "cache"
+    raise ScanError(
+        f"{what} {first.cache} held {first.objects} objects at the last scan and is empty now",
+        server=first.server,
+        path=first.directory,
+        cause="an export may not be mounted" + others,
+        next_step="look at the server; if it was emptied on purpose, scan with --allow-empty",
+    )
