@@ -56,6 +56,7 @@ def connect(scratch_dir: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             "temp_directory": str(scratch_dir / "spill"),
             "preserve_insertion_order": False,
             "autoinstall_known_extensions": False,
+            "python_enable_replacements": False,
         }
     )
     try:
@@ -102,7 +103,7 @@ def parquet_view(
     """Make Parquet files answer under a table name; no file is read yet."""
     files = [paths] if isinstance(paths, Path) else paths
     listed = ", ".join(literal(path) for path in files)
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS FROM read_parquet([{listed}])")
+    connection.execute(f"CREATE OR REPLACE VIEW {name} AS FROM read_parquet([{listed}])")
 
 
 def csv_view(
@@ -120,7 +121,7 @@ def csv_view(
     texts = ", ".join(literal(column) for column, kind in columns.items() if kind == "VARCHAR")
     options = "header = false, auto_detect = false, parallel = false, delim = ',', quote = '\"'"
     connection.execute(
-        f"CREATE OR REPLACE TEMP VIEW {name} AS FROM read_csv([{files}], {options},"
+        f"CREATE OR REPLACE VIEW {name} AS FROM read_csv([{files}], {options},"
         f" escape = '\"', columns = {{{types}}}, force_not_null = [{texts}])"
     )
 

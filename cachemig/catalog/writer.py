@@ -145,7 +145,7 @@ class InventoryWriter:
         with connect(self._scratch_dir) as connection:
             connection.execute(query("inventory_columns"))
             if self._previous is None:
-                connection.execute("CREATE TEMP VIEW previous AS FROM inventory_columns")
+                connection.execute("CREATE VIEW previous AS FROM inventory_columns")
             else:
                 parquet_view(connection, "previous", self._previous.path)
             if (self._scratch_dir / _DRAFT).exists():
