@@ -1,0 +1,144 @@
+"""The tour: real commands on the two demo sites, each printed so that it can be repeated."""
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from cachemig.demo import site, sshd
+from cachemig.errors import ExitCode, IncompleteError
+
+STEP_LIMIT_S = 300.0
+
+
+class Step(NamedTuple):
+    """One command of the tour.
+
+    Attributes:
+        why: told before it runs.
+        command: as typed, without the program's name.
+        expected: the exit code that tells the tour to go on.
+        remark: told after it has run.
+    """
+
+    why: str
+    command: str
+    expected: ExitCode = ExitCode.OK
+    remark: str = ""
+
+
+STEPS = (
+    Step("What lies on the three servers of the old site?", "scan old"),
+    Step("And at the new site? Nothing yet, but the next steps need to know.", "scan new"),
+    Step("Where does the old site keep each part of its caches?", "shards init old"),
+    Step("And where shall the new one? nfs-8 is twice as big as nfs-9.", "shards init new"),
+    Step("What the scan found: objects, signatures, strays by kind.", "inventory show old"),
+    Step("What would be copied?", "sync old new --dry-run"),
+    Step(
+        "Copy it.",
+        "sync old new",
+        ExitCode.INTEGRITY,
+        "Exit code 6 is right: two archives at the old site are damaged (one was cut off, one is\n"
+        "empty). cachemig copied all but those. A build would stumble over them for ever, since\n"
+        "bitbake takes what is there for good.",
+    ),
+    Step("Put the damaged ones aside, out of bitbake's sight.", "quarantine old --yes"),
+    Step("Look again, and finish: nothing is sent a second time.", "scan old"),
+    Step("", "sync old new"),
+    Step("Would a build find at the new site all that it found at the old?", "scan new"),
+    Step("", "verify presence old new"),
+    Step("Are the bytes those that were sent? The servers digest, nothing travels.",
+         "verify integrity new"),
+)  # fmt: skip
+
+
+def tour(folder: Path, say: Callable[[str], None], *, over_ssh: bool, output: int) -> None:
+    """Make both sites in `folder`, and run every step on them.
+
+    Args:
+        folder: made, or cleared when it is of an earlier demo.
+        say: prints one text of the tour.
+        over_ssh: reach the new site through a local sshd.
+        output: file descriptor that the commands print on.
+
+    Raises:
+        UsageError: the folder holds something else, or this machine has no sshd.
+        IncompleteError: a command ended otherwise than expected.
+    """
+    folder = folder.absolute()
+    site.clear(folder)
+    with _new_site(folder, over_ssh=over_ssh) as server:
+        written = site.fill(folder)
+        say(f"Two sites were made in {folder}: old holds {written}; new is empty.")
+        say(f"Every command below can be repeated by hand, in that folder:\n\n$ cd {folder}")
+        for step in STEPS:
+            _perform(step, folder, say, output)
+        say(_ending(server))
+
+
+@contextmanager
+def _new_site(folder: Path, *, over_ssh: bool) -> Iterator[sshd.Sshd | None]:
+    """Write cachemig.toml, and keep an sshd running if the new site is behind one."""
+    if not over_ssh:
+        site.write_config(folder, str)
+        yield None
+        return
+    server = sshd.start(folder / "sshd")
+    try:
+        ssh_table = (
+            f'[ssh]\nidentity_file = "{server.identity_file}"\n'
+            f'known_hosts_file = "{server.known_hosts_file}"\n'
+        )
+        site.write_config(folder, server.url, ssh_table)
+        yield server
+    finally:
+        server.stop()
+
+
+def _perform(step: Step, folder: Path, say: Callable[[str], None], output: int) -> None:
+    """Run one command as the reader would, and check how it ended."""
+    if step.why:
+        say(f"\n# {step.why}")
+    say(f"$ cachemig {step.command}")
+    ran = subprocess.run(
+        [sys.executable, "-m", "cachemig", *shlex.split(step.command)],
+        cwd=folder,
+        env={**os.environ, "PYTHONSAFEPATH": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        timeout=STEP_LIMIT_S,
+        check=False,
+    )
+    if ran.returncode != step.expected:
+        raise IncompleteError(
+            f"`cachemig {step.command}` ended with {ran.returncode}, not {step.expected:d}",
+            next_step=f"run it by hand in {folder}",
+        )
+    if step.expected:
+        say(f"(exit code {ran.returncode})")
+    if step.remark:
+        say(f"\n{step.remark}")
+
+
+def _ending(server: sshd.Sshd | None) -> str:
+    """What the reader may try now."""
+    lines = [
+        "",
+        "Done: what the old site had, the new one has, and every byte of it is proved.",
+        "",
+        "To try next, in that folder:",
+        "  cachemig inventory diff old new       what is on one side only",
+        "  rm a file below new/, then            it is missed by `verify presence`,",
+        "  cachemig sync old new                 and comes again, alone",
+        "  cachemig shards show new              who holds which slots",
+        "  cat cachemig.toml                     what a configuration looks like",
+    ]
+    if server is not None:
+        argv = ["/usr/sbin/sshd", "-f", f"{server.folder}/sshd_config"]
+        lines += ["", "The sshd of the new site has been stopped. To start it again:"]
+        lines += [f"  {shlex.join(argv)} -E {server.log_file}"]
+    return "\n".join(lines)
