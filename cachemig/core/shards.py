@@ -76,7 +76,8 @@ class ShardMap:
     def _broken(self, how: str) -> ShardMapError:
         return ShardMapError(
             f"the shard map of cache {self.cache} at site {self.site} {how}",
-            next_step=f"mend the map, or make it level with `cachemig shards rebalance {self.site}`",
+            next_step="put its last good version back, or delete it and run "
+            f"`cachemig shards init {self.site}`",
         )
 
 

@@ -1,0 +1,210 @@
+"""Files of our own: how one is replaced, and where a site's shard maps are kept."""
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+from cachemig.core.quoting import printable
+from cachemig.core.shard_text import parse_shard_maps, print_shard_maps
+from cachemig.core.shards import Placement, ShardMap, new_map
+from cachemig.errors import FormatError, NoSpaceError, ShardMapError, UsageError
+
+
+class ServerShare(Protocol):
+    """What a shard map needs to know of a server."""
+
+    @property
+    def name(self) -> str:
+        """The name in cachemig.toml."""
+        ...
+
+    @property
+    def weight(self) -> float:
+        """The share of the slots, relative to the site's other servers."""
+        ...
+
+
+class SiteOfServers(Protocol):
+    """What a shard map needs to know of a site."""
+
+    @property
+    def name(self) -> str:
+        """The name in cachemig.toml."""
+        ...
+
+    @property
+    def servers(self) -> Iterable[ServerShare]:
+        """The servers that may hold slots."""
+        ...
+
+
+class PlacedCache(Protocol):
+    """What a shard map needs to know of a cache."""
+
+    @property
+    def name(self) -> str:
+        """The name in cachemig.toml."""
+        ...
+
+    @property
+    def placement(self) -> Placement:
+        """Whether the cache is spread over servers."""
+        ...
+
+
+def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Replace a file of ours as a whole: after a power cut it is the old or the new one.
+
+    Makes the directories above it.
+
+    Raises:
+        NoSpaceError: no free bytes or inodes are left, or the quota is used up.
+        UsageError: the directory can not be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temp = tempfile.mkstemp(prefix=".cm-", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fchmod(descriptor, mode)
+                os.fsync(descriptor)
+            Path(temp).replace(path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                Path(temp).unlink()
+            raise
+        _make_durable(path.parent)
+    except OSError as error:
+        _refuse_to_write(path, error)
+
+
+def shards_path(state_dir: Path, site: str) -> Path:
+    """Where the shard maps of a site are kept."""
+    return state_dir / "shards" / f"{site}.toml"
+
+
+def write_shard_maps(path: Path, maps: Mapping[str, ShardMap]) -> None:
+    """Replace the shard maps of one site; `maps` is by cache name and not empty.
+
+    Raises:
+        NoSpaceError, UsageError: the state directory can not be written.
+    """
+    write_atomically(path, print_shard_maps(maps).encode())
+
+
+def read_shard_maps(path: Path) -> dict[str, ShardMap]:
+    """Read the shard maps of a site, by cache name.
+
+    Raises:
+        FormatError: the file is missing, unreadable, or not of our format and version.
+        ShardMapError: a map leaves a slot out, or names one twice or wrongly.
+    """
+    maps = _maps_at(path)
+    if maps is None:
+        raise FormatError(
+            f"site {printable(path.stem)} has no shard maps",
+            path=str(path),
+            next_step=f"make them with `cachemig shards init {printable(path.stem)}`",
+        )
+    return maps
+
+
+def effective_maps(
+    site: SiteOfServers, caches: Iterable[PlacedCache], state_dir: Path
+) -> dict[str, ShardMap]:
+    """Tell, by cache name, the map that a site follows now.
+
+    A site with one server needs no file: that server holds everything. Where there is a
+    file, its weights and placement count, those of cachemig.toml at the next rebalance.
+
+    Raises:
+        ShardMapError: a cache has no map yet, or its map names a server that the site
+            does not have.
+        FormatError: the file is damaged or too new.
+    """
+    weights = {server.name: server.weight for server in site.servers}
+    path = shards_path(state_dir, site.name)
+    kept = _maps_at(path) or {}
+    maps: dict[str, ShardMap] = {}
+    for cache in caches:
+        if cache.name in kept:
+            _refuse_strange_servers(kept[cache.name], weights, path)
+            maps[cache.name] = kept[cache.name]
+        elif len(weights) == 1:
+            maps[cache.name] = new_map(site.name, cache.name, weights, cache.placement)
+        else:
+            raise ShardMapError(
+                f"cache {cache.name} has no shard map at site {site.name}",
+                path=str(path),
+                next_step=f"make one with `cachemig shards init {site.name}`",
+            )
+    return maps
+
+
+def _maps_at(path: Path) -> dict[str, ShardMap] | None:
+    """Read the maps; None when there is no file."""
+    try:
+        maps = parse_shard_maps(path.read_bytes().decode())
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, str(error)) from error
+    except (FormatError, ShardMapError) as error:
+        error.path = str(path)
+        raise
+    strangers = {shard_map.site for shard_map in maps.values()} - {path.stem}
+    if strangers:
+        raise _unreadable(path, f"it is about site {printable(strangers.pop())}")
+    return maps
+
+
+def _refuse_strange_servers(shard_map: ShardMap, weights: Mapping[str, float], path: Path) -> None:
+    strangers = sorted(set(shard_map.owners) - set(weights))
+    if strangers:
+        raise ShardMapError(
+            f"the shard map of cache {shard_map.cache} gives slots to a server that "
+            f"site {shard_map.site} does not have",
+            server=strangers[0],
+            path=str(path),
+            next_step="name the server in cachemig.toml, or take its slots away with "
+            f"`cachemig shards rebalance {shard_map.site}`",
+        )
+
+
+def _unreadable(path: Path, cause: str) -> FormatError:
+    return FormatError(
+        "the shard maps can not be read",
+        path=str(path),
+        cause=cause,
+        next_step="make the file readable, or put its last good version back",
+    )
+
+
+def _make_durable(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_to_write(path: Path, error: OSError) -> NoReturn:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        raise NoSpaceError(
+            "no space is left for a file of our own",
+            path=str(path),
+            cause=str(error),
+            next_step="free some space or inodes, then run the command again",
+        ) from error
+    raise UsageError(
+        "a file of our own can not be written",
+        path=str(path),
+        cause=str(error),
+        next_step="make its directory writable, or set another state_dir in cachemig.toml",
+    ) from error
