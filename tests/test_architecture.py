@@ -20,7 +20,7 @@ EVERYTHING = sorted(module for folder in FOLDERS for module in folder.rglob("*.p
 RANKS = [
     {"errors", "agent"},
     {"core"},
-    {"files", "config"},
+    {"files", "config", "playbooks"},
     {"catalog", "stores"},
     {"engine", "provision"},
     {"report"},

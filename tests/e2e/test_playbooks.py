@@ -1,0 +1,63 @@
+"""What the playbooks tell people to type works, in their order, on the demo's sites."""
+
+import subprocess
+import sys
+from string import Formatter
+
+import pytest
+
+from cachemig.demo import site
+from cachemig.errors import ExitCode, FormatError
+from cachemig.playbooks import playbook_paths, read_playbook
+
+PLAYBOOKS = pytest.mark.parametrize("path", playbook_paths(), ids=lambda path: path.stem)
+
+
+def test_the_playbooks_of_the_project_are_found():
+    """A folder that moved would make all tests below vanish, and pass."""
+    assert {path.stem for path in playbook_paths()} >= {"evacuate-region", "prewarm"}
+
+
+@PLAYBOOKS
+def test_steps_are_told_apart_and_their_placeholders_are_known(path):
+    """A step is named by its id; a brace without a meaning would be typed as it is."""
+    playbook = read_playbook(path)
+    words = [word for step in playbook.step for word in (*step.command, step.look_at)]
+    used = {name for word in words for _, name, *_ in Formatter().parse(word) if name is not None}
+
+    assert len({step.id for step in playbook.step}) == len(playbook.step)
+    assert used == set(playbook.placeholders)
+    assert {code for step in playbook.step for code in step.exit_codes} <= set(ExitCode)
+
+
+@PLAYBOOKS
+def test_every_command_works_in_its_order(path, tmp_path):
+    """From two sites as they are found, one of them live and imperfect, to the last proof."""
+    site.write_config(tmp_path, str)
+    site.fill(tmp_path, objects_share=0.1)
+
+    for step in read_playbook(path).step:
+        program, *arguments = step.argv({"old": "old", "new": "new"})
+        ran = subprocess.run(
+            [sys.executable, "-m", program, *arguments],
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+        assert ran.returncode in step.exit_codes, f"{step.id}: {ran.stdout}\n{ran.stderr}"
+
+
+@pytest.mark.parametrize("text", ["", "format = 1\nsteps = []", "format = 2", "[[step]\n"])
+def test_a_playbook_that_is_not_one_is_refused(text, tmp_path):
+    """By name, as a file that the program can not read."""
+    path = tmp_path / "broken.toml"
+    path.write_text(text)
+
+    with pytest.raises(FormatError) as refused:
+        read_playbook(path)
+
+    assert refused.value.path == str(path)
