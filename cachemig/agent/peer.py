@@ -118,7 +118,7 @@ class Peer:
 
     def returncode(self) -> int:
         """The child's exit status once it has ended; it is killed if it does not end by itself."""
-        self._hang_up()
+        self.hang_up()
         try:
             return self.process.wait(_END_WAIT_S)
         except subprocess.TimeoutExpired:
@@ -126,19 +126,20 @@ class Peer:
             return self.process.wait()
 
     def close(self) -> None:
-        """End the child, by hanging up first."""
+        """End the child, by hanging up first. A second call does nothing."""
         self.returncode()
         self.channel.close()
+        self._socket.close()
         if self._stderr_fd >= 0:
             os.close(self._stderr_fd)
             self._stderr_fd = -1
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
+        """Cut the connection; whoever waits for a frame is told at once. Any thread may call."""
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass
-        self._socket.close()
+            return
 
     def _next(self, request: int) -> Frame:
         while True:

@@ -1,7 +1,7 @@
 """Options that several commands share, described once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,6 +15,10 @@ VerboseOption = Annotated[
 ]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
+]
+SshClientOption = Annotated[
+    Literal["auto", "openssh", "paramiko"] | None,
+    typer.Option("--ssh-client", help="Use this client instead of the configured one."),
 ]
 SiteArgument = Annotated[str, typer.Argument(metavar="SITE", help="A site of cachemig.toml.")]
 OldSiteArgument = Annotated[str, typer.Argument(metavar="OLD", help="The site to copy from.")]

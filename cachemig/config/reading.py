@@ -143,11 +143,8 @@ def _as_fault(detail: ErrorDetails) -> Fault:
         case "value_error":
             return Fault(key, f"{where}: {detail['ctx']['error']}")
         case _:
-            given = f" (it is {_toml_type(detail['input'])})"
-            return Fault(
-                key,
-                f"{where}: {detail['msg'].replace('Input', 'it').replace('dictionary', 'table')}{given}",
-            )
+            text = detail["msg"].replace("Input", "it").replace("dictionary", "table")
+            return Fault(key, f"{where}: {text} (it is {_toml_type(detail['input'])})")
 
 
 def _toml_type(value: object) -> str:
@@ -175,6 +172,7 @@ def _as_config(path: Path, file: FileTable) -> Config:
         "client": file.ssh.client,
         "identity_file": _below(base, file.ssh.identity_file),
         "known_hosts_file": _below(base, file.ssh.known_hosts_file),
+        "direct_config_file": file.ssh.direct_config_file,
     }
     return Config(
         path=path,

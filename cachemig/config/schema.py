@@ -97,6 +97,7 @@ class SshTable(Table):
     client: SshClient = "auto"
     identity_file: FilePath | None = None
     known_hosts_file: FilePath | None = None
+    direct_config_file: FilePath | None = None
 
 
 class SyncTable(Table):

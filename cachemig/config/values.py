@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -67,11 +67,17 @@ class Cache:
 
 @dataclass(frozen=True, slots=True)
 class SshSettings:
-    """How servers are reached by SSH; None leaves it to the SSH client."""
+    """How servers are reached by SSH; None leaves it to the SSH client.
+
+    Attributes:
+        direct_config_file: an ssh_config(5) on the old servers, for the connections that
+            they make to the new ones; a path on those machines.
+    """
 
     client: SshClient = "auto"
     identity_file: Path | None = None
     known_hosts_file: Path | None = None
+    direct_config_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +126,24 @@ class Config:
             ConfigError: there is none of this name.
         """
         return _named(name, self.sites, "site")
+
+    def pair_of_sites(self, old: str, new: str) -> tuple[Site, Site]:
+        """Look up two sites that must not be the same.
+
+        Raises:
+            ConfigError: one of them does not exist, or both are one.
+        """
+        if old == new:
+            raise ConfigError(
+                f'"{old}" is given as the old and as the new site',
+                path=str(self.path),
+                next_step="name two different sites",
+            )
+        return self.site(old), self.site(new)
+
+    def with_ssh_client(self, client: SshClient | None) -> "Config":
+        """Use another SSH client than the file says; None changes nothing."""
+        return self if client is None else replace(self, ssh=replace(self.ssh, client=client))
 
     def cache(self, name: str) -> Cache:
         """Look up a cache.

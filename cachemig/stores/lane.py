@@ -4,7 +4,6 @@ The mover runs on the old server, on a host named by the operator, or here; the 
 flow between its two ends and never through the controlling process.
 """
 
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -46,14 +45,12 @@ class BatchAnswer(NamedTuple):
 
 
 class Lane:
-    """An open lane. One thread sends batches and takes answers; `close` may come from another."""
+    """An open lane; one thread uses it. Only `hang_up` may come from another."""
 
     def __init__(self, plan: LanePlan, writer: str, diagnose: Diagnose) -> None:
         self._plan = plan
         self._diagnose = diagnose
         self._batches: dict[int, Sequence[WantedFile]] = {}
-        self._closing = threading.Lock()
-        self._closed = False
         self._peer = Peer(list(plan.mover_argv), plan.silence_limit_s)
         try:
             self._peer.start(CONNECT_WAIT_S)
@@ -110,12 +107,13 @@ class Lane:
             receipts = [_receipt(file, row) for file, row in zip(files, rows, strict=True)]
             yield BatchAnswer(frame.request, sum(r.size_bytes for r in receipts), receipts)
 
+    def hang_up(self) -> None:
+        """Cut the lane; its thread is told by an error. Any thread may call."""
+        self._peer.hang_up()
+
     def close(self) -> None:
-        """Hang up; the mover and its ends go down with it."""
-        with self._closing:
-            if not self._closed:
-                self._closed = True
-                self._peer.close()
+        """End the lane; the mover and its ends go down with it. A second call does nothing."""
+        self._peer.close()
 
     def _open_ends(self, writer: str) -> None:
         plan = self._plan
@@ -136,9 +134,7 @@ class Lane:
         return explained(error, servers.get(str(end), self._plan.mover_server), self._diagnose)
 
     def _lost(self, error: PeerLost) -> CachemigError:
-        with self._closing:
-            self._closed = True
-            return lost(str(error), self._peer, self._plan.mover_server, self._diagnose)
+        return lost(str(error), self._peer, self._plan.mover_server, self._diagnose)
 
 
 def _receipt(file: WantedFile, row: Sequence[Any]) -> FileReceipt:

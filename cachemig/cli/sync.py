@@ -1,0 +1,78 @@
+"""`cachemig sync OLD NEW`: the main road."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cachemig.cli.options import DryRunOption, NewSiteArgument, OldSiteArgument, SshClientOption
+from cachemig.cli.run import Run, framed
+
+if TYPE_CHECKING:
+    from cachemig.engine.routes import Detour
+
+ConnectionsOption = Annotated[
+    int | None,
+    typer.Option(min=1, max=128, help="Connections per pair of servers, to start with."),
+]
+BwlimitOption = Annotated[
+    str | None,
+    typer.Option(metavar="RATE", help="Cap over all connections, e.g. 400Mbit/s."),
+]
+ViaHereOption = Annotated[
+    bool, typer.Option("--via-here", help="Send the bytes through this machine.")
+]
+RunOnOption = Annotated[
+    str | None,
+    typer.Option(metavar="SSH-URL", help="Send the bytes through this host, e.g. ssh://ops@hop."),
+]
+SavedOption = Annotated[
+    bool, typer.Option("--saved", help="Go by OLD's last inventory; do not scan it first.")
+]
+FullOption = Annotated[
+    bool, typer.Option("--full", help="Scan every directory of OLD, with the times of all files.")
+]
+
+
+@framed
+def sync(
+    run: Run,
+    old: OldSiteArgument,
+    new: NewSiteArgument,
+    *,
+    connections: ConnectionsOption = None,
+    bwlimit: BwlimitOption = None,
+    via_here: ViaHereOption = False,
+    run_on: RunOnOption = None,
+    saved: SavedOption = False,
+    full: FullOption = False,
+    ssh_client: SshClientOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Copy what OLD holds to where NEW's shard map wants it; run again to finish the rest."""
+    from cachemig.core.units import parse_rate
+    from cachemig.engine.scan import ScanOptions
+    from cachemig.engine.survey import saved_inventory, scan_site
+    from cachemig.engine.sync import SyncOptions, perform, plan_sync
+
+    config = run.config.with_ssh_client(ssh_client)
+    old_site, new_site = config.pair_of_sites(old, new)
+    cap = parse_rate(bwlimit) if bwlimit else config.sync.bwlimit_bytes_per_s or 0
+    options = SyncOptions(run.run_id, connections or config.sync.connections, cap)
+    detour = _detour(run_on, via_here=via_here)
+    run.open_log()
+    if saved:
+        inventory = saved_inventory(config, old_site, run.tell)
+    else:
+        inventory = scan_site(config, old_site, ScanOptions(full=full), run.tell).inventory
+    path = config.state_dir / "plans" / f"{run.run_id}.parquet"
+    plan = plan_sync(config, inventory, new_site, detour, path)
+    run.echo(str(plan)) if dry_run else run.say(str(plan))
+    if not dry_run:
+        perform(config, plan, options, run.tell)
+
+
+def _detour(run_on: str | None, *, via_here: bool) -> "Detour":
+    from cachemig.core.urls import ServerUrl
+    from cachemig.engine.routes import Detour
+
+    return Detour(via_here, ServerUrl.parse(run_on) if run_on else None)

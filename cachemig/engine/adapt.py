@@ -1,0 +1,37 @@
+"""How many lanes a pair of servers should have: more as long as more helps. Pure."""
+
+from dataclasses import dataclass
+
+MAX_LANES = 32
+_GAIN_WORTH_IT = 1.1
+_GROWTH = 1.5
+
+
+@dataclass(slots=True)
+class LaneCount:
+    """Grows the number of lanes while the rate grows with it.
+
+    A lossy link gives each connection little, so more of them carry more; a clean one is
+    full with the first few, and one more look tells that.
+
+    Attributes:
+        lanes: how many there should be now.
+        limit: never more than this.
+    """
+
+    lanes: int
+    limit: int = MAX_LANES
+    _best_rate: float = 0.0
+    _settled: bool = False
+
+    def observe(self, rate_bytes_per_s: float) -> int:
+        """Take in the rate that the present number of lanes reached; returns the next number."""
+        if self._settled:
+            return self.lanes
+        if rate_bytes_per_s < self._best_rate * _GAIN_WORTH_IT:
+            self._settled = True
+            return self.lanes
+        self._best_rate = rate_bytes_per_s
+        self.lanes = min(self.limit, max(self.lanes + 1, int(self.lanes * _GROWTH)))
+        self._settled = self.lanes == self.limit
+        return self.lanes

@@ -1,0 +1,65 @@
+"""Ask a destination about planned objects, in the plan's order: what does it lack?"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from cachemig.agent.protocol import Outcome
+from cachemig.catalog.plan import Pair, Plan, PlanRow
+from cachemig.engine.account import Account, Done
+from cachemig.engine.batches import Consignment, consign, stale_times
+from cachemig.stores.base import Store
+
+ROWS_AT_ONCE = 2000
+TIME_SLACK_NS = 2_000_000_000
+
+
+class Asker:
+    """Walks one pair's part of a plan in windows, so that sending begins with the first."""
+
+    def __init__(
+        self, plan: Plan, pair: Pair, folders: Mapping[str, str], destination: Store
+    ) -> None:
+        self._plan = plan
+        self._pair = pair
+        self._folders = folders
+        self._destination = destination
+
+    def lacking(self, account: Account, stopped: Callable[[], bool]) -> Iterator[Consignment]:
+        """Yield what must be sent; what is there already goes to the account.
+
+        A present file's time is moved forward to that of the source, since retention and
+        heat live on it.
+        """
+        start = 0
+        while not stopped():
+            rows = self._plan.rows(self._pair, start, ROWS_AT_ONCE)
+            if not rows:
+                return
+            start += len(rows)
+            items = self._compare(rows)
+            account.count(self._judged([item for item in items if not item.wanted]))
+            yield from (item for item in items if item.wanted)
+
+    def _compare(self, rows: list[PlanRow]) -> list[Consignment]:
+        folders = self._folders
+        paths = [row.path(folders[row.cache], file) for row in rows for file in row.files]
+        there = dict(zip(paths, self._destination.stat(paths), strict=True))
+        times = [
+            time
+            for row in rows
+            for time in stale_times(row, folders[row.cache], there, TIME_SLACK_NS)
+        ]
+        if times:
+            self._destination.touch(times)
+        return [consign(row, folders[row.cache], there) for row in rows]
+
+    def _judged(self, items: list[Consignment]) -> Iterator[Done]:
+        """Look whether an archive that is there with another size is whole, or damaged."""
+        odd = [item.path for item in items if item.outcome is Outcome.FOREIGN]
+        verdicts = self._destination.check(odd) if odd else ()
+        damages = {verdict.path: verdict.damage for verdict in verdicts if verdict.damage}
+        for item in items:
+            damage = damages.get(item.path)
+            if damage:
+                yield Done(item, Outcome.DAMAGED, f"there already: {damage}")
+            else:
+                yield Done(item, item.outcome)

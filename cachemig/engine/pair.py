@@ -1,0 +1,222 @@
+"""Everything between one old and one new server: its lanes, and what keeps them fed."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from cachemig.catalog.plan import Pair, Plan
+from cachemig.core.events import ServerProblem
+from cachemig.core.outcomes import Tally
+from cachemig.core.urls import ServerUrl
+from cachemig.engine.account import Account, Done, Tell
+from cachemig.engine.adapt import MAX_LANES, LaneCount
+from cachemig.engine.asking import Asker
+from cachemig.engine.batches import Batch, cut
+from cachemig.engine.board import Board
+from cachemig.engine.limits import SharedLimit
+from cachemig.engine.routes import Route
+from cachemig.errors import CachemigError, NoSpaceError
+from cachemig.stores.base import FileReceipt, WantedFile
+from cachemig.stores.diagnosis import diagnose
+from cachemig.stores.lane import BatchAnswer, Lane, LanePlan
+from cachemig.stores.open import SILENCE_LIMIT_S, connecting
+from cachemig.stores.remote import NO_SPACE, RemoteStore
+
+BATCHES_WAITING = 12
+BATCHES_PER_LANE = 2
+MAX_FAILURES_IN_A_ROW = 5
+_WATCH_INTERVAL_S = 2.0
+
+Keep = Callable[[Pair, Sequence[WantedFile], Sequence[FileReceipt]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a pair has to do, and what it shares with the others.
+
+    Attributes:
+        folders: each cache's folder below a server's root.
+        control: the store at the destination that holds the lock and answers questions.
+        lanes: how many to start with.
+        keep: takes the receipts of a batch.
+    """
+
+    plan: Plan
+    pair: Pair
+    folders: Mapping[str, str]
+    route: Route
+    destination_url: ServerUrl
+    control: RemoteStore
+    lanes: int
+    limit: SharedLimit
+    run_id: str
+    tell: Tell
+    keep: Keep
+
+
+class PairRun:
+    """Runs one pair to its end. `error` tells why it ended early, if it did."""
+
+    def __init__(self, job: Job, number: int) -> None:
+        self._job = job
+        self._number = number
+        self._board = Board(BATCHES_WAITING)
+        self._account = Account(job.pair, job.tell)
+        self._lanes: list[threading.Thread] = []
+        self._connected: dict[int, Lane] = {}
+        self._failures = 0
+        self._lock = threading.Lock()
+        self.error: Exception | None = None
+
+    @property
+    def tally(self) -> Tally:
+        """What became of the objects so far."""
+        return self._account.tally
+
+    def run(self) -> None:
+        """Do all of it; returns when everything is acknowledged or nothing more can be done."""
+        watcher = threading.Thread(target=self._guarded, args=(self._watch,), daemon=True)
+        watcher.start()
+        self._guarded(self._ask_and_fill)
+        self._board.close()
+        self._board.wait_until_over()
+        for lane in self._lanes:
+            lane.join()
+        watcher.join()
+        self._account.tell_progress(0)
+
+    def stop(self, error: Exception) -> None:
+        """End early; what is not acknowledged counts as not attempted. May come from anywhere."""
+        with self._lock:
+            self.error = self.error or error
+        self._board.stop()
+        for lane in list(self._connected.values()):
+            lane.hang_up()
+
+    def _guarded(self, work: Callable[..., None], *arguments: int) -> None:
+        """Run a thread's work; whatever ends it early ends the pair, and is not lost."""
+        try:
+            work(*arguments)
+        except Exception as error:  # noqa: BLE001  told by whoever waits for the pair
+            self.stop(error)
+
+    def _ask_and_fill(self) -> None:
+        job = self._job
+        asker = Asker(job.plan, job.pair, job.folders, job.control)
+        lacking = asker.lacking(self._account, lambda: self._board.over)
+        for batch in cut(lacking, job.limit.batch_bytes):
+            self._board.put(batch)
+            self._start_lanes(min(job.lanes, self._board.open))
+
+    def _start_lanes(self, wanted: int) -> None:
+        with self._lock:
+            while len(self._lanes) < wanted and not self._board.over:
+                number = len(self._lanes)
+                work = (self._work, number)
+                lane = threading.Thread(target=self._guarded, args=work, daemon=True)
+                self._lanes.append(lane)
+                lane.start()
+
+    def _work(self, number: int) -> None:
+        """Keep one lane open and fed; a lost connection is made again."""
+        attempt = 0
+        while not self._board.over:
+            held: dict[int, Batch] = {}
+            writer = f"{self._job.run_id}-{self._number:x}.{number:x}.{attempt:x}"
+            try:
+                lane = self._connect(writer)
+                self._connected[number] = lane
+                self._feed(number, lane, held)
+            except CachemigError as error:
+                attempt += 1
+                self._survive(error, list(held.values()))
+            finally:
+                self._account.lane_ended(number)
+                if number in self._connected:
+                    self._connected.pop(number).close()
+
+    def _connect(self, writer: str) -> Lane:
+        job, route = self._job, self._job.route
+        plan = LanePlan(
+            mover_argv=route.mover_argv,
+            mover_server=route.mover_host or job.pair.source_server,
+            source=route.source,
+            source_is_local=route.source_is_local,
+            destination=route.destination,
+            run_id=job.run_id,
+            source_site=job.plan.old_site,
+            silence_limit_s=SILENCE_LIMIT_S,
+        )
+        return connecting(job.destination_url, lambda: Lane(plan, writer, diagnose))
+
+    def _feed(self, number: int, lane: Lane, held: dict[int, Batch]) -> None:
+        while self._refill(lane, held, wait=True):
+            for answer in lane.answers():
+                self._take_in(number, answer, held)
+                self._refill(lane, held, wait=False)
+
+    def _refill(self, lane: Lane, held: dict[int, Batch], *, wait: bool) -> bool:
+        """Hand the lane as many batches as it may have under way; False when all is over."""
+        while len(held) < BATCHES_PER_LANE:
+            batch = self._board.take(wait=wait and not held)
+            if batch is None:
+                break
+            held[-1] = batch
+            sent_as = lane.send(batch.wanted(), self._job.limit.share_bytes_per_s)
+            held[sent_as] = held.pop(-1)
+        return bool(held)
+
+    def _take_in(self, number: int, answer: BatchAnswer, held: dict[int, Batch]) -> None:
+        if answer.receipts is None:
+            self._account.under_way(number, answer.number, answer.sent_bytes)
+            return
+        batch = held.pop(answer.number)
+        self._failures = 0
+        self._account.acknowledged(number, answer.number, answer.sent_bytes)
+        self._job.keep(self._job.pair, batch.wanted(), answer.receipts)
+        settled = batch.settled(answer.receipts)
+        self._account.count(Done(i, i.outcome, i.cause) for i in settled if not i.wanted)
+        full = next((receipt for receipt in answer.receipts if receipt.errno in NO_SPACE), None)
+        if full is not None:
+            self.stop(_no_space(self._job.pair.server, full))
+        again = next(cut(item for item in settled if item.wanted), None)
+        if again is None:
+            self._board.settle()
+        else:
+            self._board.give_back([again])
+
+    def _survive(self, error: CachemigError, unanswered: list[Batch]) -> None:
+        """Send what was not acknowledged again, unless the server is beyond hope."""
+        self._board.give_back(unanswered)
+        if self._board.over:
+            return
+        self._failures += 1
+        if not error.retryable or self._failures >= MAX_FAILURES_IN_A_ROW:
+            self.stop(error)
+            return
+        server = error.server or self._job.pair.server
+        self._job.tell(ServerProblem(server, error.what, error.cause, "connecting again"))
+
+    def _watch(self) -> None:
+        """Tell progress, and open more lanes while that helps."""
+        count = LaneCount(self._job.lanes, limit=max(self._job.lanes, MAX_LANES))
+        seen_bytes, seen_s = 0, time.monotonic()
+        while not self._board.wait_until_over(_WATCH_INTERVAL_S):
+            self._account.tell_progress(len(self._connected))
+            now_bytes, now_s = self._account.sent_bytes, time.monotonic()
+            rate_bytes_per_s = (now_bytes - seen_bytes) / (now_s - seen_s)
+            seen_bytes, seen_s = now_bytes, now_s
+            all_busy = len(self._connected) >= count.lanes and self._board.waiting
+            if all_busy and not self._job.limit.bytes_per_s:
+                self._start_lanes(count.observe(rate_bytes_per_s))
+
+
+def _no_space(server: str, receipt: FileReceipt) -> NoSpaceError:
+    return NoSpaceError(
+        "no space is left on the server",
+        server=server,
+        path=receipt.path,
+        cause=receipt.cause,
+        next_step="free bytes or inodes there, then run the same command again",
+    )

@@ -1,0 +1,172 @@
+"""Bring what an old site holds to where a new one wants it: plan, then perform."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cachemig.catalog.candidates import Destination
+from cachemig.catalog.inventory import Inventory
+from cachemig.catalog.plan import Pair, Plan, make_plan
+from cachemig.catalog.receipts import ReceiptWriter
+from cachemig.config import Config, Site
+from cachemig.core.events import Notice, SyncPlanned, Tell
+from cachemig.core.outcomes import Tally
+from cachemig.engine.adapt import MAX_LANES
+from cachemig.engine.limits import SharedLimit
+from cachemig.engine.pair import Job, PairRun
+from cachemig.engine.routes import Detour, Route, route
+from cachemig.files import effective_maps
+from cachemig.stores.open import open_store
+from cachemig.stores.remote import RemoteStore, who_runs_this
+
+_STOP_WAIT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPlan:
+    """What goes where and which way it takes; `str` is what `--dry-run` prints."""
+
+    plan: Plan
+    routes: Mapping[Pair, Route]
+
+    def __str__(self) -> str:
+        """Write the plan, and the way of each pair."""
+        ways = [f"{pair}: the bytes go {way}" for pair, way in self.routes.items()]
+        return "\n".join([str(self.plan), *ways])
+
+
+def plan_sync(
+    config: Config, inventory: Inventory, new: Site, detour: Detour, path: Path
+) -> SyncPlan:
+    """Decide what goes where, and write that down at `path`.
+
+    Raises:
+        ShardMapError: the new site has several servers and no shard map.
+        UsageError: the way that was asked for is not possible.
+    """
+    old = config.site(inventory.metadata.site)
+    maps = effective_maps(new, config.caches, config.state_dir)
+    plan = make_plan(inventory, Destination(new.name, maps), path)
+    routes = {
+        pair: route(
+            config,
+            (old, old.server(pair.source_server)),
+            (new, new.server(pair.server)),
+            detour,
+        )
+        for pair in plan.pairs
+    }
+    return SyncPlan(plan, routes)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncOptions:
+    """How a plan is performed.
+
+    Attributes:
+        connections: lanes per pair of servers, to start with.
+        bwlimit_bytes_per_s: cap over all lanes together; 0 for none.
+    """
+
+    run_id: str
+    connections: int
+    bwlimit_bytes_per_s: float = 0
+
+
+def perform(config: Config, sync_plan: SyncPlan, options: SyncOptions, tell: Tell) -> Tally:
+    """Do what the plan says; what is there already is not sent again.
+
+    Raises:
+        LockedError: another run writes to one of the servers.
+        CachemigError: a server gave out; the other pairs were finished first.
+    """
+    plan = sync_plan.plan
+    new = config.site(plan.new_site)
+    for total in plan.totals:
+        tell(SyncPlanned(*total.pair, total.objects + total.signatures, total.size_bytes))
+    used = [server for server in new.servers if server.name in {p.server for p in plan.pairs}]
+    with (
+        _controls(config, new, [server.name for server in used], options.run_id) as controls,
+        ReceiptWriter(config.state_dir, options.run_id) as receipts,
+    ):
+        swept = sum(control.sweep_temps() for control in controls.values())
+        if swept:
+            tell(Notice(f"removed {swept} temporary files of runs that did not end well"))
+        runs = _pair_runs(config, sync_plan, options, controls, receipts, tell)
+        _run_all(runs)
+    for run in runs:
+        if run.error is not None:
+            raise run.error
+    return sum((run.tally for run in runs), Tally())
+
+
+@contextmanager
+def _controls(
+    config: Config, new: Site, servers: Sequence[str], run_id: str
+) -> Iterator[dict[str, RemoteStore]]:
+    """Connect to the destinations and lock them, all at once."""
+
+    def locked(server: str) -> RemoteStore:
+        store = open_store(config, new, new.server(server))
+        stack.callback(store.close)
+        store.lock(run_id, who_runs_this())
+        return store
+
+    with ExitStack() as stack:
+        with ThreadPoolExecutor(max(1, len(servers))) as pool:
+            opened = list(pool.map(locked, servers))
+        yield dict(zip(servers, opened, strict=True))
+
+
+def _pair_runs(
+    config: Config,
+    sync_plan: SyncPlan,
+    options: SyncOptions,
+    controls: Mapping[str, RemoteStore],
+    receipts: ReceiptWriter,
+    tell: Tell,
+) -> list[PairRun]:
+    plan = sync_plan.plan
+    new = config.site(plan.new_site)
+    limit = SharedLimit(options.bwlimit_bytes_per_s)
+    fair = max(1, MAX_LANES // max(1, len(plan.pairs)))
+    lanes = limit.lanes_for_pair(min(options.connections, fair))
+    limit.lanes = lanes * len(plan.pairs)
+    return [
+        PairRun(
+            Job(
+                plan=plan,
+                pair=pair,
+                folders={cache.name: cache.path for cache in config.caches},
+                route=sync_plan.routes[pair],
+                destination_url=new.server(pair.server).url,
+                control=controls[pair.server],
+                lanes=lanes,
+                limit=limit,
+                run_id=options.run_id,
+                tell=tell,
+                keep=receipts.keep,
+            ),
+            number,
+        )
+        for number, pair in enumerate(plan.pairs)
+    ]
+
+
+def _run_all(runs: Sequence[PairRun]) -> None:
+    """Run all pairs at once; a signal stops them within a few seconds."""
+    threads = [threading.Thread(target=run.run, daemon=True) for run in runs]
+    for thread in threads:
+        thread.start()
+    try:
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        for run in runs:
+            run.stop(InterruptedError("the run was stopped"))
+        for thread in threads:
+            thread.join(_STOP_WAIT_S)
+        raise

@@ -1,0 +1,124 @@
+"""From a server in cachemig.toml to a store that answers."""
+
+import random
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+from cachemig.agent.bootstrap import BOOTSTRAP
+from cachemig.config import Config, Server, Site, SshSettings
+from cachemig.core.urls import ServerUrl
+from cachemig.errors import CachemigError, UsageError
+from cachemig.stores.diagnosis import diagnose
+from cachemig.stores.pipes import agent_argv
+from cachemig.stores.remote import RemoteStore, Rooted
+
+SILENCE_LIMIT_S = 30.0
+MAX_HANDSHAKES = 8
+_CONNECT_ATTEMPTS = 4
+_FIRST_WAIT_S = 0.5
+
+Opened = TypeVar("Opened")
+
+_handshakes: defaultdict[str, threading.Semaphore] = defaultdict(
+    lambda: threading.Semaphore(MAX_HANDSHAKES)
+)
+
+
+def open_store(config: Config, site: Site, server: Server) -> RemoteStore:
+    """Connect to a server's root.
+
+    Raises:
+        CachemigError: it can not be reached, does not prove who it is, or has no such root.
+    """
+    place = rooted(config, site, server)
+    return connecting(server.url, lambda: RemoteStore(place, diagnose, SILENCE_LIMIT_S))
+
+
+@contextmanager
+def open_site(config: Config, site: Site) -> Iterator[list[RemoteStore]]:
+    """Connect to all servers of a site at once; hang up at the end.
+
+    Raises:
+        CachemigError: one of them can not be reached.
+    """
+    with ThreadPoolExecutor(len(site.servers), thread_name_prefix="connect") as pool:
+        coming = [pool.submit(open_store, config, site, server) for server in site.servers]
+    opened = [future.result() for future in coming if future.exception() is None]
+    try:
+        for future in coming:
+            future.result()
+        yield opened
+    finally:
+        for store in opened:
+            store.close()
+
+
+def connecting(url: ServerUrl, connect: Callable[[], Opened]) -> Opened:
+    """Run a handshake: few at once per host, and again when the server was only busy.
+
+    sshd drops logins beyond its MaxStartups (10 by default) at random, so a lost
+    connection is tried again after a growing wait; every other refusal is final.
+    """
+    for attempt in range(_CONNECT_ATTEMPTS):
+        try:
+            with _handshakes[url.place]:
+                return connect()
+        except CachemigError as error:
+            if not error.retryable or attempt == _CONNECT_ATTEMPTS - 1:
+                raise
+        time.sleep(_FIRST_WAIT_S * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311  jitter
+    raise AssertionError
+
+
+def rooted(config: Config, site: Site, server: Server) -> Rooted:
+    """How to reach a server's root from this machine.
+
+    Raises:
+        UsageError: it is a bucket.
+    """
+    if server.url.scheme == "s3":
+        raise UsageError(
+            "a bucket can not be a server yet",
+            server=server.name,
+            cause=str(server.url),
+            next_step="name a path or an ssh:// url",
+        )
+    follow = [s.url.path for s in site.servers if same_host(s.url, server.url)]
+    argv = tuple(agent_argv(server.url, config.ssh))
+    return Rooted(server.name, argv, server.url.path, site.group, tuple(follow))
+
+
+def same_host(one: ServerUrl, other: ServerUrl) -> bool:
+    """Whether two roots lie on the same machine, reached by the same account."""
+    return (one.scheme, one.user, one.host, one.port) == (
+        other.scheme,
+        other.user,
+        other.host,
+        other.port,
+    )
+
+
+def here_argv() -> tuple[str, ...]:
+    """A local agent."""
+    return tuple(agent_argv(ServerUrl("path", "/"), SshSettings()))
+
+
+def there_argv() -> tuple[str, ...]:
+    """An agent on the machine where the mover runs."""
+    return ("python3", "-I", "-S", "-c", BOOTSTRAP)
+
+
+def far_argv(url: ServerUrl, ssh: SshSettings) -> tuple[str, ...]:
+    """An agent on another server, as a mover on the old server dials it.
+
+    That machine's own ssh, keys and known hosts are used: ours are not there.
+    """
+    argv = agent_argv(url, SshSettings(client="openssh"))
+    if ssh.direct_config_file is not None:
+        argv[1:1] = ["-F", str(ssh.direct_config_file)]
+    return tuple(argv)
