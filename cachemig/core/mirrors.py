@@ -6,9 +6,6 @@ must reach from the start of the path to its end. It must also hold on to ``/yy/
 without that, the optional native directory swallows ``xx`` and the second level is taken
 for the slot, so that objects are looked for on two servers.
 
-The native directory may be nested but not start with a slash: a path that a ``file://``
-mirror produced is matched once more against the lines that follow.
-
 Source: bitbake c251833d, lib/bb/fetch2/__init__.py, uri_replace(), build_mirroruris().
 """
 
@@ -42,14 +39,13 @@ def sstate_mirrors(shard_map: ShardMap, base_urls: Mapping[str, str]) -> str:
     """
     _refuse_unknown(base_urls, shard_map)
     lines = [
-        f"# Cache {printable(shard_map.cache)} at site {printable(shard_map.site)}:"
-        " every slot is looked for on one server.",
+        f"# Cache {printable(shard_map.cache)} of site {printable(shard_map.site)}.",
         'SSTATE_MIRRORS = "\\',
     ]
     for server in sorted(set(shard_map.owners)):
         slots = slots_expression(shard_map.slots_of(server))
         url = _target(server, base_urls)
-        lines.append(f"    file://([^/].*/)?{slots}/{_ANY}{_ANY}/sstate:.* {url} \\")
+        lines.append(f"    file://(.*/)?{slots}/{_ANY}{_ANY}/sstate:.* {url} \\")
     return "\n".join([*lines, '"', ""])
 
 

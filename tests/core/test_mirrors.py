@@ -73,8 +73,9 @@ def wanted_url(base: str, path: str) -> str:
 
 def sample_paths() -> list[str]:
     """One archive for every slot and native directory; the second level is another slot."""
+    name = "sstate:gtk+3:t:1.0+git~rc1:r0:a:14"
     return [
-        f"{native}{slot}/{other}/sstate:gtk+3:t:1.0+git~rc1:r0:a:14:{slot}{other}{'0' * 60}_x.tar.zst"
+        f"{native}{slot}/{other}/{name}:{slot}{other}{'0' * 60}_package.tar.zst"
         for native in NATIVES
         for slot, other in zip(SLOTS, reversed(SLOTS), strict=True)
     ]
