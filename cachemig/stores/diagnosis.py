@@ -214,8 +214,10 @@ _TEXTS: dict[Trouble, tuple[type[CachemigError], str, str]] = {
     Trouble.AUTH_REFUSED: (
         AccessError,
         "the server refused our login",
-        "check the user in the url and `identity_file` under [ssh]; a key with a passphrase must "
-        "be in a running ssh-agent (`ssh-add -l`)",
+        (
+            "check the user in the url and `identity_file` under [ssh]; a key with a passphrase "
+            "must be in a running ssh-agent (`ssh-add -l`)"
+        ),
     ),
     Trouble.NO_COMMON_ALGORITHM: (
         AccessError,
@@ -235,19 +237,25 @@ _TEXTS: dict[Trouble, tuple[type[CachemigError], str, str]] = {
     Trouble.NO_PYTHON: (
         AccessError,
         "the server has no python3 of version 3.9 or newer",
-        "install python3 there; or mount its cache on a machine that has it, and name the mount "
-        "as the url",
+        (
+            "install python3 there; or mount its cache on a machine that has it, and name the "
+            "mount as the url"
+        ),
     ),
     Trouble.LOST: (
         ConnectionLostError,
         "the connection to the server was lost, or never came up",
-        "check that the host is up and the network open, then run the same command again; "
-        "it goes on where it stopped",
+        (
+            "check that the host is up and the network open, then run the same command again; "
+            "it goes on where it stopped"
+        ),
     ),
     Trouble.AGENT_FAILED: (
         AccessError,
         "the agent did not run to its end on the server",
-        "log in by hand and run `python3 -I -S -c 'print(1)'`; a login shell or a forced command "
-        "that prints or refuses is in the way",
+        (
+            "log in by hand and run `python3 -I -S -c 'print(1)'`; a login shell or a forced "
+            "command that prints or refuses is in the way"
+        ),
     ),
 }
