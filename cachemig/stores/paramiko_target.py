@@ -65,7 +65,7 @@ def resolve(wishes: Wishes, config_file: Path) -> Target:
     """
     found = _lookup(config_file, wishes.host)
     for option in ("proxyjump", "proxycommand"):
-        if str(found.get(option, "none")) != "none":
+        if (found.get(option) or "none") != "none":
             cause = f"{config_file} sets {option} for {wishes.host}; the paramiko client has no "
             raise refused(
                 Trouble.BAD_SETTINGS, wishes.host, cause + "jump hosts: use --ssh-client openssh"
