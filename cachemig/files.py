@@ -102,16 +102,33 @@ def read_shard_maps(path: Path) -> dict[str, ShardMap]:
     """Read the shard maps of a site, by cache name.
 
     Raises:
-        FormatError: the file is missing, unreadable, or not of our format and version.
+        FormatError: the file is missing, empty, unreadable, or not of our format and version.
         ShardMapError: a map leaves a slot out, or names one twice or wrongly.
     """
-    maps = _maps_at(path)
-    if maps is None:
+    maps = kept_shard_maps(path)
+    if not maps:
         raise FormatError(
             f"site {printable(path.stem)} has no shard maps",
             path=str(path),
             next_step=f"make them with `cachemig shards init {printable(path.stem)}`",
         )
+    return maps
+
+
+def kept_shard_maps(path: Path) -> dict[str, ShardMap]:
+    """Read the shard maps of a site like `read_shard_maps`; none when there is no file."""
+    try:
+        maps = parse_shard_maps(path.read_bytes().decode())
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, str(error)) from error
+    except (FormatError, ShardMapError) as error:
+        error.path = str(path)
+        raise
+    strangers = {shard_map.site for shard_map in maps.values()} - {path.stem}
+    if strangers:
+        raise _unreadable(path, f"it is about site {printable(strangers.pop())}")
     return maps
 
 
@@ -130,7 +147,7 @@ def effective_maps(
     """
     weights = {server.name: server.weight for server in site.servers}
     path = shards_path(state_dir, site.name)
-    kept = _maps_at(path) or {}
+    kept = kept_shard_maps(path)
     maps: dict[str, ShardMap] = {}
     for cache in caches:
         if cache.name in kept:
@@ -144,23 +161,6 @@ def effective_maps(
                 path=str(path),
                 next_step=f"make one with `cachemig shards init {site.name}`",
             )
-    return maps
-
-
-def _maps_at(path: Path) -> dict[str, ShardMap] | None:
-    """Read the maps; None when there is no file."""
-    try:
-        maps = parse_shard_maps(path.read_bytes().decode())
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable(path, str(error)) from error
-    except (FormatError, ShardMapError) as error:
-        error.path = str(path)
-        raise
-    strangers = {shard_map.site for shard_map in maps.values()} - {path.stem}
-    if strangers:
-        raise _unreadable(path, f"it is about site {printable(strangers.pop())}")
     return maps
 
 
