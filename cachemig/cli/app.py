@@ -1,11 +1,15 @@
 """The program: all commands, and the one place where errors become exit codes."""
 
+import contextlib
 import os
 import sys
 import traceback
+from typing import Annotated
 
 import typer
 
+from cachemig import __version__
+from cachemig.cli import demo, init, shards
 from cachemig.cli.options import command_group
 from cachemig.cli.run import DEFAULT_CONFIG, Run, RunOptions
 from cachemig.cli.signals import Stopped, StopSignals
@@ -20,17 +24,38 @@ from cachemig.errors import (
 )
 from cachemig.report.console import Detail
 from cachemig.report.errors import error_text
+from cachemig.report.output import stdout_error
 
 app = command_group("Move Yocto shared-state caches between sites, and prove that they arrived.")
 
 
+def _version_asked(asked: bool) -> None:
+    if asked:
+        print(f"cachemig {__version__}")
+        raise typer.Exit
+
+
 @app.callback(epilog="Exit codes: docs/messages.md. An unknown exit code means failure.")
-def program() -> None:
-    """Keep commands as commands while there is one of them (typer folds it otherwise)."""
+def program(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_version_asked
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before the command."""
+
+
+app.command()(init.init)
+app.command()(demo.demo)
+app.add_typer(shards.app, name="shards")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return the exit status of the process."""
+    _open_closed_streams()
     words = tuple(sys.argv[1:] if argv is None else argv)
     signals = StopSignals()
     with signals.caught():
@@ -46,6 +71,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _perform(run: Run, words: tuple[str, ...]) -> CachemigError | None:
     """Run the command; give back the error that ended it, with its exit code noted."""
+    error: CachemigError
     try:
         command = typer.main.get_command(app)
         with command.make_context("cachemig", list(words) or ["--help"], obj=run) as context:
@@ -53,16 +79,19 @@ def _perform(run: Run, words: tuple[str, ...]) -> CachemigError | None:
     except typer.Exit as ended:
         run.fail(ExitCode(ended.exit_code))
         return None
-    except CachemigError as error:
-        run.fail(error.exit_code)
-        return error
+    except CachemigError as told:
+        error = told
     except typer.TyperException as refused:
-        run.fail(ExitCode.USAGE)
-        return _as_usage_error(refused)
+        error = _as_usage_error(refused)
     except Exception as bug:  # noqa: BLE001  the last line of defence: told as a bug, exit 1
-        run.fail(ExitCode.INTERNAL)
-        return _bug_as_error(run, bug)
-    return None
+        if isinstance(bug, OSError) and not run.started:  # nothing but help was to be printed
+            error = stdout_error(bug)
+        else:
+            error = _as_internal_error(run, bug)
+    else:
+        return None
+    run.fail(error.exit_code)
+    return error
 
 
 def _as_usage_error(refused: typer.TyperException) -> UsageError:
@@ -71,7 +100,7 @@ def _as_usage_error(refused: typer.TyperException) -> UsageError:
     return UsageError(refused.format_message().rstrip("."), next_step=f"see `{command} --help`")
 
 
-def _bug_as_error(run: Run, bug: Exception) -> CachemigError:
+def _as_internal_error(run: Run, bug: Exception) -> InternalError:
     kept = run.keep_traceback("".join(traceback.format_exception(bug)))
     return InternalError(
         "a fault in cachemig itself stopped the run",
@@ -89,7 +118,8 @@ def _end(run: Run, error: CachemigError | None, *, json: bool) -> ExitCode:
     except (OutputError, NoSpaceError) as lost:
         error, code = error or lost, worst([run.exit_code(), lost.exit_code])
     if error is not None:
-        print(error_text(error), file=sys.stderr)
+        with contextlib.suppress(OSError):
+            print(error_text(error), file=sys.stderr)
     return code
 
 
@@ -101,3 +131,16 @@ def _flushed(code: ExitCode) -> ExitCode:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.INTERNAL
     return code
+
+
+def _open_closed_streams() -> None:
+    """Keep descriptors 0 to 2 from being given to other files; a closed one refuses writes."""
+    for number, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)

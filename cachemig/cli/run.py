@@ -21,12 +21,14 @@ has an ``app = command_group("What they are for.")``, added by ``app.add_typer``
 exit code.
 """
 
+import contextlib
 import functools
 import hashlib
 import inspect
 import os
 import shlex
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,6 +60,7 @@ from cachemig.report.redact import redacted
 from cachemig.report.table import table_lines, values_of
 
 if TYPE_CHECKING:
+    from cachemig.agent.protocol import Outcome
     from cachemig.config import Config
 
 DEFAULT_CONFIG = Path("cachemig.toml")
@@ -87,8 +90,9 @@ class Run:
         self._stdout = LineOutput(1, stdout_error)
         self._console = Console(sys.stderr, Detail.NORMAL)
         self._lines: list[JsonLines] = []
+        self._lock = threading.Lock()
         self._planned = Amount()
-        self._tally = Tally()
+        self._amounts: dict[Outcome, Amount] = {}
         self._failure = ExitCode.OK
 
     @property
@@ -133,7 +137,7 @@ class Run:
         Raises:
             OutputError: standard output or the run log can not be written; stop the work.
         """
-        with self._signals.shield():
+        with self._signals.shield(), self._lock:
             self._count(event)
             for lines in self._lines:
                 lines.tell(event)
@@ -147,7 +151,7 @@ class Run:
         """Print a result made of text on standard output; on standard error with --json."""
         with self._signals.shield():
             if self.json:
-                print(text, file=sys.stderr, flush=True)
+                self._console.write(text)
             else:
                 self._stdout.write(text.encode("utf-8", "backslashreplace") + b"\n")
 
@@ -195,7 +199,7 @@ class Run:
 
     def exit_code(self) -> ExitCode:
         """Tell how the run ends if nothing more happens."""
-        return exit_code(self._tally.completed(self._planned), self._failure)
+        return exit_code(self._tally, self._failure)
 
     def end(self, error: CachemigError | None = None) -> ExitCode:
         """Tell the error, if any, and the last event; returns the status of the process."""
@@ -203,9 +207,13 @@ class Run:
             self.tell(ErrorTold.of(error))
         code = self.exit_code()
         resume = "" if code in _NOTHING_TO_RESUME else shlex.join(["cachemig", *self.argv])
-        self.tell(RunEnded(code, self._planned, self._tally.completed(self._planned), resume))
+        self.tell(RunEnded(code, self._planned, self._tally, resume))
         self._console.close()
         return code
+
+    @property
+    def _tally(self) -> Tally:
+        return Tally(self._amounts).completed(self._planned)
 
     @property
     def _given_options(self) -> RunOptions:
@@ -216,13 +224,15 @@ class Run:
     def _count(self, event: Event) -> None:
         match event:
             case ObjectDone(outcome=outcome, size_bytes=size_bytes):
-                self._tally += Tally.of(outcome, 1, size_bytes)
+                amount = Amount(1, size_bytes)
             case ObjectsCounted(outcome=outcome, objects=objects, size_bytes=size_bytes):
-                self._tally += Tally.of(outcome, objects, size_bytes)
+                amount = Amount(objects, size_bytes)
             case SyncPlanned(objects=objects, size_bytes=size_bytes):
                 self._planned = self._planned.plus(Amount(objects, size_bytes))
+                return
             case _:
-                pass
+                return
+        self._amounts[outcome] = self._amounts.get(outcome, Amount()).plus(amount)
 
 
 def framed(command: Callable[..., None]) -> Callable[..., None]:
@@ -263,12 +273,13 @@ def _shared_options(
 
 
 def _digests(paths: Iterable[Path]) -> dict[str, str]:
-    """Give the SHA-256 of each regular file of a sane size; others are left out."""
-    return {
-        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in paths
-        if path.is_file() and path.stat().st_size <= _MAX_INPUT_BYTES
-    }
+    """Give the SHA-256 of each regular file of a sane size that can be read."""
+    digests: dict[str, str] = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if path.is_file() and path.stat().st_size <= _MAX_INPUT_BYTES:
+                digests[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return digests
 
 
 def _now() -> datetime:

@@ -9,6 +9,7 @@ renamed or reused.
 """
 
 import base64
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import ClassVar, TypeAlias
@@ -76,7 +77,7 @@ class RunEnded(Event):
             "planned": {"objects": self.planned.objects, "bytes": self.planned.size_bytes},
             "counts": {outcome.value: self.tally[outcome].objects for outcome in Outcome},
             "bytes": {outcome.value: self.tally[outcome].size_bytes for outcome in Outcome},
-            "resume_command": self.resume_command,
+            **text_as_json("resume_command", self.resume_command),
         }
 
     def __str__(self) -> str:
@@ -274,9 +275,12 @@ def text_as_json(name: str, text: str) -> dict[str, JsonValue]:
         text.encode()
     except UnicodeEncodeError:
         raw = _raw_bytes(text)
-        encoded = base64.b64encode(raw).decode("ascii")
-        return {name: raw.decode("utf-8", "backslashreplace"), f"{name}_b64": encoded}
+        return {name: _valid(text), f"{name}_b64": base64.b64encode(raw).decode("ascii")}
     return {name: text}
+
+
+def _valid(text: str) -> str:
+    return _raw_bytes(text).decode("utf-8", "backslashreplace")
 
 
 def _raw_bytes(text: str) -> bytes:
@@ -298,13 +302,15 @@ def value_as_json(value: object) -> JsonValue:
     """Turn a field into what JSON knows; a text that is not UTF-8 is escaped."""
     if isinstance(value, Outcome):
         return value.value
-    if value is None or isinstance(value, bool | int | float):
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, Mapping):
         pairs: dict[str, JsonValue] = {}
         for name, item in value.items():
-            pairs |= _field_as_json(str(name), item)
+            pairs |= _field_as_json(_valid(str(name)), item)
         return pairs
     if isinstance(value, list | tuple | set | frozenset):
         return [value_as_json(item) for item in value]
-    return next(iter(text_as_json("text", str(value)).values()))
+    return _valid(str(value))

@@ -12,7 +12,7 @@ from cachemig.core.events import Event, JsonValue
 from cachemig.report.output import LineOutput
 
 MAX_LINE_BYTES = 64 * 1024
-_LONG_TEXT_CHARACTERS = 4096
+_SHORTER_TEXT_CHARACTERS = (4096, 512, 64)
 _MANY_ITEMS = 64
 
 
@@ -36,12 +36,14 @@ def json_line(event: Event, told_at: datetime) -> bytes:
     """Make the line of one event; texts and lists that are too long are cut, which shows."""
     fields = event.as_json()
     line = _encode(fields, told_at)
-    if len(line) > MAX_LINE_BYTES:
-        line = _encode({name: _shortened(value) for name, value in fields.items()}, told_at)
-    if len(line) > MAX_LINE_BYTES:
-        kept = {name: value for name, value in fields.items() if isinstance(value, int)}
-        line = _encode({"type": event.type, **kept, "cut": True}, told_at)
-    return line
+    for characters in _SHORTER_TEXT_CHARACTERS:
+        if len(line) <= MAX_LINE_BYTES:
+            return line
+        short = {name: _shortened(value, characters) for name, value in fields.items()}
+        line = _encode(short, told_at)
+    return (
+        line if len(line) <= MAX_LINE_BYTES else _encode({"type": event.type, "cut": True}, told_at)
+    )
 
 
 def _encode(fields: Mapping[str, JsonValue], told_at: datetime) -> bytes:
@@ -50,12 +52,13 @@ def _encode(fields: Mapping[str, JsonValue], told_at: datetime) -> bytes:
     return json.dumps(stamped, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def _shortened(value: JsonValue) -> JsonValue:
-    if isinstance(value, str) and len(value) > _LONG_TEXT_CHARACTERS:
-        return value[:_LONG_TEXT_CHARACTERS] + "…"
+def _shortened(value: JsonValue, characters: int) -> JsonValue:
+    if isinstance(value, str):
+        return value if len(value) <= characters else value[:characters] + "…"
     if isinstance(value, list):
-        short = [_shortened(item) for item in value[:_MANY_ITEMS]]
+        short = [_shortened(item, characters) for item in value[:_MANY_ITEMS]]
         return [*short, "…"] if len(value) > _MANY_ITEMS else short
     if isinstance(value, Mapping):
-        return {name: _shortened(item) for name, item in list(value.items())[:_MANY_ITEMS]}
+        first = list(value.items())[:_MANY_ITEMS]
+        return {name[:characters]: _shortened(item, characters) for name, item in first}
     return value

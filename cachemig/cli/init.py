@@ -1,0 +1,39 @@
+"""`cachemig init`: a configuration file to start from."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cachemig.cli.run import Run, framed
+from cachemig.errors import UsageError
+
+FileArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="FILE", help="The file to write.", show_default="what --config says"),
+]
+
+
+@framed
+def init(run: Run, file: FileArgument = None) -> None:
+    """Write a commented cachemig.toml to start from; a file that exists is kept."""
+    from cachemig.config.starter import STARTER
+
+    path = file or run.config_path
+    try:
+        with path.open("x", encoding="utf-8") as starter:
+            starter.write(STARTER)
+    except FileExistsError:
+        raise UsageError(
+            "there is a configuration already",
+            path=str(path),
+            next_step="edit it, or name another file: cachemig init FILE",
+        ) from None
+    except OSError as error:
+        raise UsageError(
+            "the configuration can not be written",
+            path=str(path),
+            cause=error.strerror or str(error),
+            next_step="name a file in a folder that can be written",
+        ) from error
+    run.say(f"wrote {path}; put your servers into it, then try `cachemig scan old`")
