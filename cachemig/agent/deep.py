@@ -17,6 +17,8 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import Optional
 
+from . import archive
+
 NO_ZSTD = "no zstd on the server"
 
 _PIECE_BYTES = 256 * 1024
@@ -84,7 +86,7 @@ class _Unpacked(io.RawIOBase):
         return piece
 
 
-def deep_check(fd: int, size_bytes: int, file_name: str, path: Optional[str] = None) -> str:
+def check_file(fd: int, size_bytes: int, file_name: str, path: Optional[str] = None) -> str:
     """Say what is wrong inside an open archive; empty for a whole one, or for no archive.
 
     The answer `NO_ZSTD` says that this machine can not look inside. The file offset is
@@ -99,22 +101,23 @@ def deep_check(fd: int, size_bytes: int, file_name: str, path: Optional[str] = N
     Raises:
         OSError: the file could not be read, or zstd not be started.
     """
+    damage = archive.check_file(fd, size_bytes, file_name)
+    if damage or archive.checker(file_name) is None:
+        return damage
     if file_name.endswith(".tgz"):
         pieces = _gunzip(fd)
-    elif file_name.endswith(".tar.zst"):
+    else:
         program = shutil.which("zstd", path=path)
         if not program:
             return NO_ZSTD
         pieces = _unzstd(program, fd, _TIME_LIMIT_S + size_bytes / _SLOWEST_BYTES_PER_S)
-    else:
-        return ""
     os.lseek(fd, 0, os.SEEK_SET)
     limit_bytes = max(_OUTPUT_BYTES_MIN, _RATIO_MAX * size_bytes)
     with closing(pieces):
         try:
             _list_tar(_Unpacked(pieces, limit_bytes))
-        except _DamageError as damage:
-            return str(damage)
+        except _DamageError as found:
+            return str(found)
     return ""
 
 

@@ -8,12 +8,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CHECK = """
 import os, sys
-from cachemig.agent.archive import check_file
-from cachemig.agent.deep import deep_check
+from cachemig.agent import archive, deep
 for path in sys.stdin.read().splitlines():
     fd = os.open(path, os.O_RDONLY)
     size = os.fstat(fd).st_size
-    print(check_file(fd, size, path) or deep_check(fd, size, path) or "whole")
+    print(archive.check_file(fd, size, path) or deep.check_file(fd, size, path) or "whole")
     os.close(fd)
 """
 
