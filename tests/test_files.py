@@ -3,12 +3,14 @@
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cachemig.config.values import Cache, Server, Site
+from cachemig.core.mirrors import sstate_mirrors
 from cachemig.core.shard_text import parse_shard_maps, print_shard_maps
 from cachemig.core.shards import new_map
 from cachemig.core.urls import ServerUrl
@@ -263,3 +265,17 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, call):
     assert "INJECTED" in (tmp_path / "trace").read_text()
     assert path.read_bytes() == b"old"
     assert sorted(tmp_path.iterdir()) == [path, tmp_path / "trace"]
+
+
+def test_the_examples_of_the_documentation_are_true():
+    """docs/formats.md shows a map and its mirror setting: both are what is written."""
+    page = (Path(__file__).parents[1] / "docs" / "formats.md").read_text()
+    shown = {part.split("\n", 1)[0]: part for part in page.split("\n## ")}
+    map_text = shown["Shard maps"].split("```toml\n")[1].split("```")[0]
+    setting = shown["Mirror settings"].split("```\n")[1]
+
+    maps = parse_shard_maps(map_text)
+
+    assert print_shard_maps(maps) == map_text
+    urls = {server: f"http://{server}.example.com/sstate" for server in ("nfs-1", "nfs-2")}
+    assert sstate_mirrors(maps["default"], urls) == setting
