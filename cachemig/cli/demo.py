@@ -15,7 +15,7 @@ SshOption = Annotated[bool, typer.Option("--ssh", help="Reach the new site over 
 def demo(
     run: Run, folder: FolderArgument = Path("cachemig-demo"), *, ssh: SshOption = False
 ) -> None:
-    """Make two sites with a lifelike cache in DIR, and move it from one to the other."""
+    """Move a made-up cache between two sites in DIR, step by step."""
     from cachemig.demo.run import tour
 
     tour(folder, run.echo, over_ssh=ssh, output=2 if run.json else 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cachemig.demo import site, sshd
-from cachemig.errors import ExitCode, IncompleteError
+from cachemig.errors import ExitCode, IncompleteError, UsageError
 
 STEP_LIMIT_S = 300.0
 
@@ -70,8 +70,7 @@ def tour(folder: Path, say: Callable[[str], None], *, over_ssh: bool, output: in
         IncompleteError: a command ended otherwise than expected.
     """
     folder = folder.absolute()
-    site.clear(folder)
-    with _new_site(folder, over_ssh=over_ssh) as server:
+    with _disk_faults_told(folder), _new_site(folder, over_ssh=over_ssh) as server:
         written = site.fill(folder)
         say(f"Two sites were made in {folder}: old holds {written}; new is empty.")
         say(f"Every command below can be repeated by hand, in that folder:\n\n$ cd {folder}")
@@ -81,8 +80,21 @@ def tour(folder: Path, say: Callable[[str], None], *, over_ssh: bool, output: in
 
 
 @contextmanager
+def _disk_faults_told(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"the demo can not work in {folder}",
+            cause=str(error),
+            next_step="name a folder that you may write to, on a disk with 300 MB free",
+        ) from error
+
+
+@contextmanager
 def _new_site(folder: Path, *, over_ssh: bool) -> Iterator[sshd.Sshd | None]:
     """Write cachemig.toml, and keep an sshd running if the new site is behind one."""
+    site.clear(folder)
     if not over_ssh:
         site.write_config(folder, str)
         yield None
