@@ -1,8 +1,12 @@
-"""The real lists of tests/data, as tuples of paths."""
+"""The real lists and files of tests/data."""
 
 import gzip
+import io
+import tarfile
 from functools import cache
 from pathlib import Path
+
+import zstandard
 
 DATA = Path(__file__).parent / "data"
 
@@ -11,3 +15,13 @@ DATA = Path(__file__).parent / "data"
 def paths_of(name: str) -> tuple[str, ...]:
     """The paths of ``rig-all-cache``, ``rig-all-wanted`` or ``core-image-minimal-wanted``."""
     return tuple(gzip.decompress((DATA / f"{name}.txt.gz").read_bytes()).decode().splitlines())
+
+
+def unpack_subset(folder: Path) -> tuple[str, ...]:
+    """Lay the real files of ``rig-all-subset`` below a folder, with their times; their paths."""
+    packed = (DATA / "rig-all-subset.tar.zst").read_bytes()
+    with zstandard.ZstdDecompressor().stream_reader(packed) as stream:
+        unpacked = io.BytesIO(stream.read())
+    with tarfile.open(fileobj=unpacked) as archive:
+        archive.extractall(folder, filter="data")
+        return tuple(archive.getnames())

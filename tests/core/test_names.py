@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cachemig.core.names import LONGEST_NAME_BYTES, FileKind, ObjectName, classify
-from tests.real_lists import paths_of
+from tests.real_lists import paths_of, unpack_subset
 
 SHA256 = "3fa1" + "0" * 60
 MD5 = "3fa1" + "0" * 28
@@ -224,3 +224,14 @@ def test_every_name_that_a_real_build_made_is_an_object(name, kinds_and_natives)
     assert [
         f"{f.name.directory(f.native)}/{f.name.file_name_of(f.kind)}" for f in found if f.name
     ] == list(paths)
+
+
+def test_the_real_files_are_part_of_the_real_cache(tmp_path):
+    """31 archives with their siginfo and 6 signatures, as the README of the data says."""
+    paths = unpack_subset(tmp_path)
+    found = [classify(path) for path in paths]
+
+    assert set(paths) <= set(paths_of("rig-all-cache"))
+    assert all((tmp_path / path).is_file() for path in paths)
+    assert Counter(f.kind for f in found) == {FileKind.ARCHIVE: 31, FileKind.SIGINFO: 37}
+    assert len({f.name for f in found}) == 37
