@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import tarfile
 from functools import cache
 from pathlib import Path
@@ -23,5 +24,10 @@ def unpack_subset(folder: Path) -> tuple[str, ...]:
     with zstandard.ZstdDecompressor().stream_reader(packed) as stream:
         unpacked = io.BytesIO(stream.read())
     with tarfile.open(fileobj=unpacked) as archive:
-        archive.extractall(folder, filter="data")
+        for member in archive:
+            target = folder / member.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with archive.extractfile(member) as content:  # type: ignore[union-attr]
+                target.write_bytes(content.read())
+            os.utime(target, (member.mtime, member.mtime))
         return tuple(archive.getnames())
