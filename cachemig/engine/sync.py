@@ -90,7 +90,7 @@ def perform(config: Config, sync_plan: SyncPlan, options: SyncOptions, tell: Tel
     used = [server for server in new.servers if server.name in {p.server for p in plan.pairs}]
     with (
         _controls(config, new, [server.name for server in used], options.run_id) as controls,
-        ReceiptWriter(config.state_dir, options.run_id) as receipts,
+        ReceiptWriter(config.state_dir, options.run_id, plan.old_site, plan.new_site) as receipts,
     ):
         swept = sum(control.sweep_temps() for control in controls.values())
         if swept:

@@ -1,0 +1,247 @@
+"""What cachemig published, and with which digest: written during a run, asked years later."""
+
+import csv
+import json
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, Self, TextIO
+
+import duckdb
+
+from cachemig.agent.protocol import Outcome
+from cachemig.catalog.database import (
+    connect,
+    csv_view,
+    fetched,
+    literal,
+    parquet_view,
+    query,
+    scratch,
+    translated,
+    write_parquet,
+)
+from cachemig.catalog.inventory import Inventory
+from cachemig.catalog.plan import Pair
+from cachemig.core.quoting import escape_path, unescape_path
+
+FORMAT_VERSION = 1
+_COLUMNS = {
+    "v": "BIGINT",
+    "run_id": "VARCHAR",
+    "time": "VARCHAR",
+    "site": "VARCHAR",
+    "server": "VARCHAR",
+    "path": "VARCHAR",
+    "size_bytes": "BIGINT",
+    "sha256": "VARCHAR",
+    "mtime_ns": "BIGINT",
+    "source_site": "VARCHAR",
+    "source_server": "VARCHAR",
+    "source_path": "VARCHAR",
+}
+
+
+class SentFile(Protocol):
+    """What a batch was asked to bring."""
+
+    @property
+    def source_path(self) -> str:
+        """Where it came from, below the source server's root."""
+
+
+class PublishedFile(Protocol):
+    """What became of it, as the destination told; paths are below the server's root."""
+
+    @property
+    def path(self) -> str:
+        """Where it is now."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """Only a published file gets a receipt."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Its size."""
+
+    @property
+    def sha256(self) -> str:
+        """The digest, equal at both ends."""
+
+    @property
+    def mtime_ns(self) -> int:
+        """Its modification time."""
+
+
+class Receipt(NamedTuple):
+    """One file that cachemig published; `time` is in UTC, of the form 2026-01-31T23:59:59Z."""
+
+    server: str
+    path: str
+    size_bytes: int
+    sha256: str
+    run_id: str
+    time: str
+
+
+class AuditedFile(NamedTuple):
+    """One file of a server, by its inventory and by our receipt.
+
+    Attributes:
+        path: below the server's root.
+        is_archive: whether it has a structure that can be checked.
+        size_bytes: by the inventory; None when it is not there any more.
+        receipt_bytes: by the receipt; None when cachemig did not bring it.
+        sha256: by the receipt; empty without one.
+    """
+
+    path: str
+    is_archive: bool
+    size_bytes: int | None
+    receipt_bytes: int | None
+    sha256: str
+
+
+class ReceiptWriter:
+    """Adds the receipts of one run to ``receipts/<run_id>.jsonl`` of the state directory.
+
+    A context manager. Its file begins with the first receipt; a batch is written at once.
+    """
+
+    def __init__(self, state_dir: Path, run_id: str, old_site: str, new_site: str) -> None:
+        self._path = state_dir / "receipts" / f"{run_id}.jsonl"
+        self._about = {"run_id": run_id, "site": new_site, "source_site": old_site}
+        self._file: TextIO | None = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def keep(
+        self, pair: Pair, sent: Sequence[SentFile], published: Sequence[PublishedFile]
+    ) -> None:
+        """Write down the published files of a batch; any thread may call.
+
+        Raises:
+            NoSpaceError: the disk of the state directory is full.
+        """
+        lines = "".join(self._lines(pair, sent, published))
+        if not lines:
+            return
+        try:
+            with self._lock:
+                file = self._opened()
+                file.write(lines)
+                file.flush()
+        except OSError as error:
+            raise translated(error, self._path.parent) from error
+
+    def _opened(self) -> TextIO:
+        if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("a", encoding="utf-8")
+        return self._file
+
+    def _lines(
+        self, pair: Pair, sent: Sequence[SentFile], published: Sequence[PublishedFile]
+    ) -> Iterator[str]:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        for origin, file in zip(sent, published, strict=True):
+            if file.outcome is not Outcome.PUBLISHED:
+                continue
+            receipt = {
+                "v": FORMAT_VERSION,
+                **self._about,
+                "time": now,
+                "server": pair.server,
+                "path": escape_path(file.path),
+                "size_bytes": file.size_bytes,
+                "sha256": file.sha256,
+                "mtime_ns": file.mtime_ns,
+                "source_server": pair.source_server,
+                "source_path": escape_path(origin.source_path),
+            }
+            yield json.dumps(receipt) + "\n"
+
+
+class ReceiptBook:
+    """The last receipt of every file of a site, while it is open."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def of_server(self, server: str) -> Iterator[Receipt]:
+        """Give the receipts of one server in order of path."""
+        for row in self._ask("receipts_of_server", {"server": server}):
+            yield Receipt(*row)._replace(path=unescape_path(row[1]))
+
+    def audit(
+        self, inventory: Inventory, folders: Mapping[str, str], server: str
+    ) -> Iterator[AuditedFile]:
+        """Give every file that a server has, or ought to have by our receipts, in order of path.
+
+        Of objects and signatures alone; strays, links and foreign caches are left out.
+        """
+        parquet_view(self._connection, "inventory", inventory.path)
+        parameters = {"server": server, "folders": dict(folders)}
+        for path, *facts in self._ask("audit", parameters):
+            yield AuditedFile(unescape_path(path), *facts)
+
+    def _ask(self, name: str, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
+        cursor = self._connection.cursor()
+        cursor.execute(query(name), parameters)
+        return fetched(cursor)
+
+
+@contextmanager
+def open_receipts(
+    state_dir: Path, site: str, kept_at_servers: Mapping[str, Iterable[Mapping[str, object]]]
+) -> Iterator[ReceiptBook]:
+    """Open all receipts of a site: those in the state, and those that its servers keep.
+
+    Where there are several for one file, the last run's counts.
+    """
+    with scratch(state_dir) as scratch_dir:
+        far = scratch_dir / "far.csv"
+        _write_far(far, site, kept_at_servers)
+        with connect(scratch_dir) as connection:
+            csv_view(connection, "kept_at_servers", [far], _COLUMNS)
+            _view_of_state(connection, sorted((state_dir / "receipts").glob("*.jsonl")))
+            found = scratch_dir / "receipts.parquet"
+            write_parquet(connection, query("receipts").replace("$site", literal(site)), found)
+            parquet_view(connection, "receipts", found)
+            yield ReceiptBook(connection)
+
+
+def _write_far(
+    path: Path, site: str, kept_at_servers: Mapping[str, Iterable[Mapping[str, object]]]
+) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.DictWriter(file, list(_COLUMNS), extrasaction="ignore")
+        for server, receipts in kept_at_servers.items():
+            for receipt in receipts:
+                place = {"site": site, "server": server}
+                paths = {
+                    name: escape_path(str(receipt.get(name, "")))
+                    for name in ("path", "source_path")
+                }
+                rows.writerow({**receipt, **place, **paths})
+
+
+def _view_of_state(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
+    types = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in _COLUMNS.items())
+    if not files:
+        connection.execute("CREATE VIEW kept_here AS FROM kept_at_servers WHERE false")
+        return
+    listed = ", ".join(literal(file) for file in files)
+    connection.execute(
+        f"CREATE VIEW kept_here AS FROM read_json([{listed}], format = 'newline_delimited',"
+        f" columns = {{{types}}}, ignore_errors = true)"
+    )
