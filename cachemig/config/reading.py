@@ -66,23 +66,27 @@ def _read_text(path: Path) -> str:
         ) from None
     except (OSError, ValueError) as error:
         raise _unreadable(path, str(error)) from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise _unreadable(path, "it is not a regular file")
-        if status.st_size > MAX_FILE_BYTES:
-            raise _unreadable(path, f"it is larger than {MAX_FILE_BYTES:,} bytes")
-        if status.st_mode & stat.S_IWOTH:
-            raise ConfigError(
-                f"{path} can be written by everybody",
-                cause="whoever writes it decides which servers are read and written",
-                next_step=f"chmod o-w {path}",
-            )
-        try:
-            content = file.read(MAX_FILE_BYTES + 1)
-        except OSError as error:
-            raise _unreadable(path, error.strerror or str(error)) from error
-    return _decoded(path, content)
+    try:
+        _check_kind(path, os.fstat(descriptor))
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return _decoded(path, file.read(MAX_FILE_BYTES + 1))
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error)) from error
+    finally:
+        os.close(descriptor)
+
+
+def _check_kind(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise _unreadable(path, "it is not a regular file")
+    if status.st_size > MAX_FILE_BYTES:
+        raise _unreadable(path, f"it is larger than {MAX_FILE_BYTES:,} bytes")
+    if status.st_mode & stat.S_IWOTH:
+        raise ConfigError(
+            f"{path} can be written by everybody",
+            cause="whoever writes it decides which servers are read and written",
+            next_step=f"chmod o-w {path}",
+        )
 
 
 def _decoded(path: Path, content: bytes) -> str:

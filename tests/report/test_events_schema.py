@@ -46,7 +46,7 @@ def any_of(kind):
     """Events of one class with any field a type allows."""
     if kind in SPECIAL:
         return SPECIAL[kind]
-    fields = {}
+    fields: dict[str, st.SearchStrategy[object]] = {}
     for name, hint in kind.__annotations__.items():
         if name == "sha256":
             fields[name] = digests
