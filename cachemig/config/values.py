@@ -39,13 +39,13 @@ class Site:
 
     Attributes:
         group: the group that published files belong to; None for the root's own.
-        retention: for how many seconds the site's cleaner keeps an object that nobody used.
+        retention_s: how long the site's cleaner keeps an object that nobody used.
     """
 
     name: str
     servers: tuple[Server, ...]
     group: str | None = None
-    retention: int | None = None
+    retention_s: int | None = None
 
     def server(self, name: str) -> Server:
         """Look up a server of this site.
@@ -86,11 +86,11 @@ class SyncSettings:
 
     Attributes:
         connections: per pair of servers, to start with.
-        bwlimit: bytes per second over all connections together; None for no cap.
+        bwlimit_bytes_per_s: cap over all connections together; None for no cap.
     """
 
     connections: int = DEFAULT_CONNECTIONS
-    bwlimit: int | None = None
+    bwlimit_bytes_per_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

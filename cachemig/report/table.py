@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 from cachemig.core.events import JsonValue, value_as_json
+from cachemig.core.quoting import printable
+from cachemig.core.units import print_size
 
 _BYTES_SUFFIX = "_bytes"
 
@@ -42,9 +44,9 @@ def _is_number(value: JsonValue) -> bool:
 
 def _cell(name: str, value: JsonValue) -> str:
     if name.endswith(_BYTES_SUFFIX) and isinstance(value, int):
-        return f"{value:,}"
+        return print_size(value)
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else printable(str(value))

@@ -77,7 +77,7 @@ def test_everything_that_can_be_said_is_understood(write):
     config = load(write(FULL))
 
     east = config.site("us-east-2")
-    assert (east.name, east.group, east.retention) == ("us-east-2", "sstate", 15 * 86_400)
+    assert (east.name, east.group, east.retention_s) == ("us-east-2", "sstate", 15 * 86_400)
     assert east.servers == (
         Server("nfs-1", ServerUrl("ssh", "/srv/sstate", "nfs-1.example.com", "ops", 22), 2.0),
         Server("nfs-2", ServerUrl("path", "/mnt/nfs-2/sstate"), 1.0),
@@ -121,8 +121,8 @@ def test_what_the_starter_offers_in_comments_is_valid(write):
     config = load(write(key_or_table.sub(r"\1", STARTER)))
 
     assert config.customers["acme"].caches == ("release-5",)
-    assert config.sync.bwlimit == 50_000_000
-    assert config.site("old").retention == 15 * 86_400
+    assert config.sync.bwlimit_bytes_per_s == 50_000_000
+    assert config.site("old").retention_s == 15 * 86_400
 
 
 def replaced(old, new):
