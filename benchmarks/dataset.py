@@ -146,7 +146,7 @@ def object_path(generator: random.Random) -> str:
     """Name one archive as bitbake does, in the directories that its hash says."""
     native, target, architecture = generator.choice(TARGETS)
     recipe = generator.choice(RECIPES) + ("-native" if native else "")
-    version = f"{generator.randrange(1, 12)}.{generator.randrange(40)}+git0+{generator.randrange(16**6):06x}"
+    version = f"{generator.randrange(1, 12)}.{generator.randrange(40)}+git0+ab12cd"
     digest = f"{generator.getrandbits(256):064x}"
     name = f"sstate:{recipe}:{target}:{version}:r0:{architecture}:14:{digest}"
     return f"{native}{digest[:2]}/{digest[2:4]}/{name}_{generator.choice(TASKS)}.tar.zst"
@@ -183,10 +183,11 @@ def digest(file: Path) -> str:
 def walk(root: Path) -> Iterator[str]:
     """Path of every file below a folder; what cachemig keeps about its runs is left out."""
     for folder, folders, files in os.walk(root):
-        if Path(folder) == root and ".cachemig" in folders:
+        below = Path(folder).relative_to(root)
+        if below == Path() and ".cachemig" in folders:
             folders.remove(".cachemig")
         for name in files:
-            yield os.path.relpath(os.path.join(folder, name), root)
+            yield str(below / name)
 
 
 def subset(whole: Dataset, files: int, root: Path) -> Dataset:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -85,11 +86,13 @@ class Ssh(NamedTuple):
 class Link:
     """A running link. Made by `link_up`."""
 
-    def __init__(self, near: str, far: str, ssh: Ssh, control: Path | None) -> None:
+    def __init__(
+        self, near: str, far: str, ssh: Ssh, emulator: subprocess.Popen[bytes] | None
+    ) -> None:
         self.near = near
         self.far = far
         self.ssh = ssh
-        self._control = control
+        self._emulator = emulator
 
     def near_argv(self, argv: Sequence[str]) -> list[str]:
         """Run a program of this machine as if it stood at the near end."""
@@ -97,13 +100,21 @@ class Link:
 
     def cut(self, *, down: bool) -> None:
         """Swallow every packet from now on, or let them pass again."""
-        assert self._control is not None, "a loopback can not be cut"
-        self._control.write_text(f"link {self.near} {self.far} down={int(down)}\n")
+        assert self._emulator is not None, "a loopback can not be cut"
+        self._emulator.send_signal(signal.SIGUSR1 if down else signal.SIGUSR2)
 
     def bytes_on_wire(self) -> tuple[int, int]:
         """Bytes that the far end has received and sent so far."""
-        device = "lo" if self._control is None else "wan0"
-        argv = ["ip", "-n", self.far, "-s", "-j", "link", "show", device]
+        argv = [
+            "ip",
+            "-n",
+            self.far,
+            "-s",
+            "-j",
+            "link",
+            "show",
+            "wan0" if self._emulator else "lo",
+        ]
         found = json.loads(subprocess.run(argv, check=True, capture_output=True).stdout)
         count = found[0]["stats64"]
         return int(count["rx"]["bytes"]), int(count["tx"]["bytes"])
@@ -120,54 +131,56 @@ def link_up(shape: LinkShape, folder: Path) -> Iterator[Link]:
     assert os.geteuid() == 0, "network namespaces need root: run as root"
     remove_namespaces_of_the_dead()
     folder.mkdir(parents=True)
-    near, far = f"cachemig-{os.getpid()}-near", f"cachemig-{os.getpid()}-far"
+    near = far = f"cachemig-{os.getpid()}-near"
+    address, carrier = LOOPBACK_ADDRESS, None
     with contextlib.ExitStack() as on_exit:
-        control = None
+        on_exit.enter_context(namespace(near, shape.congestion))
         if shape.rtt_ms > 0:
-            on_exit.callback(remove_namespaces, near, far)
-            control = on_exit.enter_context(emulator(shape, near, far, folder))
-        else:
-            far = near
-            on_exit.callback(remove_namespaces, near)
-            run("ip", "netns", "add", near)
-            run("ip", "-n", near, "link", "set", "lo", "up")
-        address = FAR_ADDRESS if control else LOOPBACK_ADDRESS
-        for name in {near, far}:
-            set_tcp(name, shape.congestion)
+            far = on_exit.enter_context(namespace(f"cachemig-{os.getpid()}-far", shape.congestion))
+            carrier = on_exit.enter_context(emulator(shape, near, far, folder))
+            address = FAR_ADDRESS
         make_keys(folder, address)
         ssh = Ssh(address, SSH_PORT, folder / "user_key", folder / "known_hosts")
         on_exit.enter_context(sshd(far, ssh, shape.cipher, folder))
-        yield Link(near, far, ssh, control)
+        yield Link(near, far, ssh, carrier)
+
+
+@contextlib.contextmanager
+def namespace(name: str, congestion: str) -> Iterator[str]:
+    """Make a network namespace in which no run profits from what TCP learnt in an earlier one."""
+    run("ip", "netns", "add", name)
+    try:
+        run("ip", "-n", name, "link", "set", "lo", "up")
+        settings = ["net.ipv4.tcp_no_metrics_save=1"]
+        if congestion:
+            settings.append(f"net.ipv4.tcp_congestion_control={congestion}")
+        run("nsenter", f"--net={NAMESPACES / name}", "--", "sysctl", "-q", "-w", *settings)
+        yield name
+    finally:
+        run("ip", "netns", "delete", name)
 
 
 def remove_namespaces_of_the_dead() -> None:
     """Remove the namespaces of runs that were killed."""
-    for namespace in NAMESPACES.glob("cachemig-*"):
-        if not Path("/proc", namespace.name.split("-")[1]).exists():
-            remove_namespaces(namespace.name)
-
-
-def remove_namespaces(*names: str) -> None:
-    """Remove namespaces, those that are there."""
-    for name in names:
-        if (NAMESPACES / name).exists():
-            run("ip", "netns", "delete", name)
+    for left in NAMESPACES.glob("cachemig-*"):
+        if not Path("/proc", left.name.split("-")[1]).exists():
+            run("ip", "netns", "delete", left.name)
 
 
 @contextlib.contextmanager
-def emulator(shape: LinkShape, near: str, far: str, folder: Path) -> Iterator[Path]:
-    """Run the link emulator, which makes both namespaces; yields its control pipe."""
-    settings = folder / "wanem.conf"
-    settings.write_text(
-        f"gso {int(shape.gso)}\n"
-        f"site {near} {NEAR_ADDRESS}/24\nsite {far} {FAR_ADDRESS}/24\n"
-        f"link {near} {far} rtt={shape.rtt_ms} rate={shape.rate_mbit} loss={shape.loss_percent}\n"
-    )
-    control = folder / "control"
-    argv = [str(built_emulator(folder.parent)), str(settings), str(control)]
-    with (folder / "wanem.log").open("w") as log, child(argv, log):
-        wait_for(lambda: "sites up" in (folder / "wanem.log").read_text(), "the link emulator")
-        yield control
+def emulator(
+    shape: LinkShape, near: str, far: str, folder: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the link emulator between two namespaces, which get an address each."""
+    numbers = (shape.rtt_ms, shape.rate_mbit, shape.loss_percent, int(shape.gso))
+    argv = [str(built_emulator(folder.parent.parent)), near, far, *map(str, numbers)]
+    log_file = folder / "wanem.log"
+    with log_file.open("w") as log, child(argv, log) as process:
+        wait_for(lambda: "ready" in log_file.read_text(), "the link emulator")
+        for name, address in ((near, NEAR_ADDRESS), (far, FAR_ADDRESS)):
+            run("ip", "-n", name, "address", "add", f"{address}/16", "dev", "wan0")
+            run("ip", "-n", name, "link", "set", "wan0", "txqueuelen", "4000", "up")
+        yield process
 
 
 def built_emulator(shelf: Path) -> Path:
@@ -180,14 +193,6 @@ def built_emulator(shelf: Path) -> Path:
     return program
 
 
-def set_tcp(namespace: str, congestion: str) -> None:
-    """Choose the congestion control, and let no run profit from what an earlier one learnt."""
-    settings = ["net.ipv4.tcp_no_metrics_save=1"]
-    if congestion:
-        settings.append(f"net.ipv4.tcp_congestion_control={congestion}")
-    run("nsenter", f"--net={NAMESPACES / namespace}", "--", "sysctl", "-q", "-w", *settings)
-
-
 def make_keys(folder: Path, address: str) -> None:
     """Make a host key and a user key, and let the host be known."""
     for name in ("host_key", "user_key"):
@@ -197,7 +202,7 @@ def make_keys(folder: Path, address: str) -> None:
 
 
 @contextlib.contextmanager
-def sshd(namespace: str, ssh: Ssh, cipher: str, folder: Path) -> Iterator[None]:
+def sshd(where: str, ssh: Ssh, cipher: str, folder: Path) -> Iterator[None]:
     """Run an sshd with default MaxStartups and MaxSessions in a namespace."""
     Path("/run/sshd").mkdir(exist_ok=True)
     settings = folder / "sshd_config"
@@ -206,7 +211,7 @@ def sshd(namespace: str, ssh: Ssh, cipher: str, folder: Path) -> Iterator[None]:
     )
     argv = ["/usr/sbin/sshd", "-D", "-e", "-f", str(settings)]
     with (folder / "sshd.log").open("w") as log:
-        enter = ["nsenter", f"--net={NAMESPACES / namespace}", "--"]
+        enter = ["nsenter", f"--net={NAMESPACES / where}", "--"]
         with child([*enter, *argv], log):
             wait_for(lambda: "listening" in (folder / "sshd.log").read_text(), "sshd")
             yield

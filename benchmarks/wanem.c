@@ -1,17 +1,18 @@
-/* wanem - tiny user-space WAN emulator: one TUN per network namespace ("site"), full mesh between
- * sites with per-pair RTT, rate, loss, jitter and queue.  Real packets, so TCP handshakes, window
- * growth, loss recovery and partitions behave as on a WAN.  No netem needed.  Linux, root.
- *   gcc -O2 -Wall -o wanem wanem.c -lm     usage: wanem CONF [CTL_FIFO]
- * CONF / control lines ('#' comments):
- *   gso 0|1                    1 (default): 64 KiB GSO packets, cheap; use 0 for honest per-packet
- * loss site NAME IP/LEN           NAME = a netns (created if missing), or '-' for the current one
- *   default K=V..              link defaults;  link A B K=V..  both directions;  path A B K=V..
- * A->B only keys: rtt=ms (half each way) delay=ms (one way) jitter=ms rate=Mbit/s (0=off)
- * loss=percent queue=KB (bytes waiting for the rate limiter, default max(64, rate*50ms)) down=0|1
- * (blackhole) "link"/"path" lines also work at run time:  echo 'link a b down=1' > CTL_FIFO ;
- * SIGUSR1 prints counters. */
+/* wanem: a long link between two network namespaces, made of real packets.
+ *
+ *   gcc -O2 -Wall -o wanem wanem.c -lm
+ *   wanem NEAR FAR RTT_MS RATE_MBIT LOSS_PERCENT GSO
+ *
+ * Opens a TUN device `wan0` in each of the two namespaces (below /run/netns) and carries the
+ * packets between them with a delay, a rate and a loss, each direction for itself. So TCP
+ * meets here what it meets on a WAN: handshakes, window growth, queues, loss, silence.
+ * No netem is needed. GSO 1 passes packets of up to 64 KiB, which is cheap; GSO 0 passes
+ * real ones, for a loss that hits each of them.
+ *
+ * Prints "ready" when the devices are there; their addresses are the caller's business.
+ * SIGUSR1 cuts the link, SIGUSR2 mends it, SIGTERM ends it and prints counters. Linux, root.
+ */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
@@ -20,331 +21,205 @@
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
-#define MAXS 16
-#define SLACK 100000ull /* ns: batch releases this close together */
-typedef unsigned long long u64;
-struct pkt {
-    struct pkt *next;
-    u64 rel;
-    int len;
-    unsigned char d[];
+
+#define SECOND_NS 1000000000ull
+#define TOGETHER_NS 100000ull /* packets due this close together leave in one go */
+#define QUEUE_S 0.05          /* what the slow end of the link buffers before it drops */
+#define LEAST_QUEUE_BYTES 65536.0
+#define PACKETS_PER_TURN 128
+#define PACKET_BYTES 70000
+#define TIMER 2 /* its number among the epoll events; 0 and 1 are the two ends */
+
+struct packet {
+    struct packet *next;
+    uint64_t due_ns;
+    int size_bytes;
+    unsigned char bytes[];
 };
-struct link {
-    double delay, jitter, rate, loss;
-    long queue;
-    int down;
-    u64 dep, lastrel;
-    struct pkt *h, **t;
-    u64 fw, by, dl, dq, dd;
+
+/* One direction: what was read at one end and waits for the other. */
+struct lane {
+    int from, to;
+    uint64_t line_free_ns; /* when the last accepted byte will have left */
+    struct packet *first, **last;
+    uint64_t carried, bytes, lost, overflowed, swallowed;
 };
-static struct site {
-    char name[64];
-    unsigned net, mask;
-    int fd;
-} S[MAXS];
-static struct link L[MAXS][MAXS], D = {.delay = 0};
-static int ns, gso = 1;
-static volatile sig_atomic_t stop, dump;
-static u64 now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
-static void die(const char *m) {
-    perror(m);
+
+static double rate_bytes_per_s, loss;
+static uint64_t delay_ns;
+static int gso;
+static volatile sig_atomic_t is_cut, is_over;
+
+static void die(const char *what) {
+    perror(what);
     exit(1);
 }
-static int find(const char *n) {
-    for (int i = 0; i < ns; i++)
-        if (!strcmp(S[i].name, n))
-            return i;
-    return -1;
-}
-static void sh(const char *f, const char *a, const char *b) {
-    char c[512];
-    snprintf(c, sizeof c, f, a, b);
-    if (system(c))
-        fprintf(stderr, "failed: %s\n", c);
+
+static uint64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * SECOND_NS + now.tv_nsec;
 }
 
-static void addsite(char *name, char *cidr) {
-    struct site *s = &S[ns];
-    char ip[64], in[128] = "";
-    int len = 24;
-    snprintf(s->name, sizeof s->name, "%s", name);
-    snprintf(ip, sizeof ip, "%s", cidr);
-    char *sl = strchr(ip, '/');
-    if (sl) {
-        *sl = 0;
-        len = atoi(sl + 1);
-    }
-    s->mask = len ? ~0u << (32 - len) : 0;
-    s->net = ntohl(inet_addr(ip)) & s->mask;
-    int self = open("/proc/self/ns/net", O_RDONLY);
-    if (strcmp(name, "-")) {
-        char p[128];
-        snprintf(p, sizeof p, "/run/netns/%s", name);
-        if (access(p, F_OK))
-            sh("ip netns add %s%s", name, "");
-        int f = open(p, O_RDONLY);
-        if (f < 0 || setns(f, CLONE_NEWNET))
-            die(p);
-        close(f);
-        snprintf(in, sizeof in, "-n %s", name);
-    }
-    struct ifreq r = {.ifr_flags = IFF_TUN | IFF_NO_PI | (gso ? IFF_VNET_HDR : 0)};
-    strcpy(r.ifr_name, "wan0");
-    s->fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-    if (s->fd < 0 || ioctl(s->fd, TUNSETIFF, &r))
-        die("tun");
-    if (gso && ioctl(s->fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4))
+static void on_signal(int number) {
+    if (number == SIGUSR1)
+        is_cut = 1;
+    else if (number == SIGUSR2)
+        is_cut = 0;
+    else
+        is_over = 1;
+}
+
+static int open_device(const char *namespace) {
+    char path[256];
+    snprintf(path, sizeof path, "/run/netns/%s", namespace);
+    int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    int there = open(path, O_RDONLY | O_CLOEXEC);
+    if (home < 0 || there < 0 || setns(there, CLONE_NEWNET))
+        die(path);
+    struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI | (gso ? IFF_VNET_HDR : 0)};
+    strcpy(request.ifr_name, "wan0");
+    int device = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    if (device < 0 || ioctl(device, TUNSETIFF, &request))
+        die("/dev/net/tun");
+    if (gso && ioctl(device, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4))
         die("TUNSETOFFLOAD");
-    if (setns(self, CLONE_NEWNET))
+    if (setns(home, CLONE_NEWNET))
         die("setns");
-    close(self);
-    sh("ip %s link set lo up; ip %s link set wan0 txqueuelen 4000 up", in, in);
-    sh("ip %s addr add %s dev wan0", in, cidr);
-    /* reach the other sites through wan0 (their /16) */
-    char net[32];
-    unsigned n = htonl(s->net & 0xffff0000u);
-    inet_ntop(AF_INET, &n, net, sizeof net);
-    sh("ip %s route replace %s/16 dev wan0", in, net);
-    ns++;
+    close(home);
+    close(there);
+    return device;
 }
-static void setkv(struct link *l, char *tok) {
-    char *v = strchr(tok, '=');
-    if (!v) {
-        fprintf(stderr, "bad token %s\n", tok);
+
+/* How many real packets this one stands for; adds the headers that they will have to *wire. */
+static int segments(const unsigned char *bytes, double *wire_bytes) {
+    const struct virtio_net_hdr *header = (const void *)bytes;
+    if (!gso || !header->gso_type || !header->gso_size)
+        return 1;
+    int count = ceil((*wire_bytes - header->hdr_len) / header->gso_size);
+    *wire_bytes += (count - 1) * (double)header->hdr_len;
+    return count;
+}
+
+/* Decide what becomes of a packet: cut off, lost, dropped by a full queue, or on its way. */
+static void accept_packet(struct lane *lane, const unsigned char *bytes, int size, uint64_t now) {
+    double wire_bytes = size - (gso ? (int)sizeof(struct virtio_net_hdr) : 0);
+    int count = segments(bytes, &wire_bytes);
+    double queue_bytes = fmax(LEAST_QUEUE_BYTES, rate_bytes_per_s * QUEUE_S);
+    if (lane->line_free_ns < now)
+        lane->line_free_ns = now;
+    if (is_cut) {
+        lane->swallowed += count;
         return;
     }
-    *v++ = 0;
-    double x = atof(v);
-    if (!strcmp(tok, "rtt"))
-        l->delay = x * 5e5;
-    else if (!strcmp(tok, "delay"))
-        l->delay = x * 1e6;
-    else if (!strcmp(tok, "jitter"))
-        l->jitter = x * 1e6;
-    else if (!strcmp(tok, "rate"))
-        l->rate = x * 1e6 / 8;
-    else if (!strcmp(tok, "loss"))
-        l->loss = x / 100;
-    else if (!strcmp(tok, "queue"))
-        l->queue = x * 1024;
-    else if (!strcmp(tok, "down"))
-        l->down = x;
-    else
-        fprintf(stderr, "bad key %s\n", tok);
-}
-static void line(char *b, int runtime) {
-    char *w[32];
-    int n = 0;
-    b[strcspn(b, "#\n")] = 0;
-    for (char *p = strtok(b, " \t"); p && n < 32; p = strtok(0, " \t"))
-        w[n++] = p;
-    if (!n)
+    if (loss > 0 && drand48() < 1 - pow(1 - loss, count)) {
+        lane->lost += count;
         return;
-    if (!runtime && !strcmp(w[0], "gso") && n > 1)
-        gso = atoi(w[1]);
-    else if (!runtime && !strcmp(w[0], "default"))
-        for (int i = 1; i < n; i++)
-            setkv(&D, w[i]);
-    else if (!runtime && !strcmp(w[0], "site") && n > 2 && ns < MAXS) {
-        addsite(w[1], w[2]);
-        for (int i = 0; i < ns; i++) {
-            L[i][ns - 1] = D;
-            L[ns - 1][i] = D;
-            L[i][ns - 1].t = &L[i][ns - 1].h;
-            L[ns - 1][i].t = &L[ns - 1][i].h;
-        }
-    } else if ((!strcmp(w[0], "link") || !strcmp(w[0], "path")) && n > 3) {
-        int a = find(w[1]), c = find(w[2]);
-        if (a < 0 || c < 0 || a == c) {
-            fprintf(stderr, "unknown pair %s %s\n", w[1], w[2]);
-            return;
-        }
-        for (int i = 3; i < n; i++) {
-            char t[64];
-            snprintf(t, sizeof t, "%s", w[i]);
-            setkv(&L[a][c], t);
-            if (w[0][0] == 'l') {
-                snprintf(t, sizeof t, "%s", w[i]);
-                setkv(&L[c][a], t);
-            }
-        }
-    } else
-        fprintf(stderr, "bad line: %s\n", w[0]);
+    }
+    if ((double)(lane->line_free_ns - now) / SECOND_NS * rate_bytes_per_s > queue_bytes) {
+        lane->overflowed += count;
+        return;
+    }
+    struct packet *packet = malloc(sizeof *packet + size);
+    if (!packet)
+        die("malloc");
+    lane->line_free_ns += wire_bytes / rate_bytes_per_s * SECOND_NS;
+    packet->due_ns = lane->line_free_ns + delay_ns;
+    packet->size_bytes = size;
+    packet->next = NULL;
+    memcpy(packet->bytes, bytes, size);
+    *lane->last = packet;
+    lane->last = &packet->next;
+    lane->carried += count;
+    lane->bytes += wire_bytes;
 }
-static void input(int i, u64 t) {
-    static unsigned char b[70000];
-    int h = gso ? sizeof(struct virtio_net_hdr) : 0;
-    for (int k = 0; k < 128; k++) {
-        int n = read(S[i].fd, b, sizeof b);
-        if (n <= 0)
+
+static void take_in(struct lane *lane) {
+    static unsigned char bytes[PACKET_BYTES];
+    uint64_t now = now_ns();
+    for (int turn = 0; turn < PACKETS_PER_TURN; turn++) {
+        int size = read(lane->from, bytes, sizeof bytes);
+        if (size <= 0)
             return;
-        unsigned char *ip = b + h;
-        if (n < h + 20 || ip[0] >> 4 != 4)
-            continue;
-        unsigned dst = ip[16] << 24 | ip[17] << 16 | ip[18] << 8 | ip[19];
-        int j;
-        for (j = 0; j < ns; j++)
-            if (j != i && (dst & S[j].mask) == S[j].net)
-                break;
-        if (j == ns)
-            continue;
-        struct link *l = &L[i][j];
-        int seg = 1;
-        double wire = n - h;
-        if (gso) {
-            struct virtio_net_hdr *v = (void *)b;
-            if (v->gso_type && v->gso_size) {
-                seg = (n - h - v->hdr_len + v->gso_size - 1) / v->gso_size;
-                wire += (seg - 1) * (double)v->hdr_len;
-            }
-        }
-        if (l->down) {
-            l->dd += seg;
-            continue;
-        }
-        if (l->loss > 0 && drand48() < 1 - pow(1 - l->loss, seg)) {
-            l->dl += seg;
-            continue;
-        }
-        if (l->dep < t)
-            l->dep = t;
-        if (l->rate > 0) {
-            double q = l->queue ? l->queue : fmax(65536, l->rate * .05);
-            if ((l->dep - t) * 1e-9 * l->rate > q) {
-                l->dq += seg;
-                continue;
-            }
-            l->dep += wire / l->rate * 1e9;
-        }
-        struct pkt *p = malloc(sizeof *p + n);
-        if (!p)
-            continue;
-        p->rel = l->dep + (u64)(l->delay + (l->jitter ? drand48() * l->jitter : 0));
-        if (p->rel < l->lastrel)
-            p->rel = l->lastrel; /* jitter never reorders */
-        l->lastrel = p->rel;
-        p->len = n;
-        p->next = 0;
-        memcpy(p->d, b, n);
-        *l->t = p;
-        l->t = &p->next;
-        l->fw += seg;
-        l->by += wire;
+        accept_packet(lane, bytes, size, now);
     }
 }
-static void onsig(int s) {
-    if (s == SIGUSR1)
-        dump = 1;
-    else
-        stop = 1;
+
+/* Hand over what is due; returns when the next one will be, 0 for never. */
+static uint64_t hand_over(struct lane *lane) {
+    uint64_t now = now_ns();
+    struct packet *packet;
+    while ((packet = lane->first) && packet->due_ns <= now + TOGETHER_NS) {
+        if (is_cut)
+            lane->swallowed++;
+        else if (write(lane->to, packet->bytes, packet->size_bytes) < 0)
+            lane->overflowed++;
+        if (!(lane->first = packet->next))
+            lane->last = &lane->first;
+        free(packet);
+    }
+    return packet ? packet->due_ns : 0;
 }
-int main(int c, char **v) {
-    if (c < 2) {
-        fprintf(stderr, "usage: wanem CONF [CTL_FIFO]\n");
+
+static void carry(struct lane lanes[2]) {
+    int events = epoll_create1(EPOLL_CLOEXEC);
+    int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    int sources[] = {lanes[0].from, lanes[1].from, timer};
+    for (unsigned number = 0; number <= TIMER; number++) {
+        struct epoll_event event = {.events = EPOLLIN, .data.u32 = number};
+        if (epoll_ctl(events, EPOLL_CTL_ADD, sources[number], &event))
+            die("epoll_ctl");
+    }
+    while (!is_over) {
+        struct epoll_event ready[TIMER + 1];
+        int count = epoll_wait(events, ready, TIMER + 1, -1);
+        for (int i = 0; i < count; i++) {
+            uint64_t expirations;
+            if (ready[i].data.u32 < TIMER)
+                take_in(&lanes[ready[i].data.u32]);
+            else if (read(timer, &expirations, sizeof expirations) < 0 && errno != EAGAIN)
+                die("timer");
+        }
+        uint64_t next = hand_over(&lanes[0]), other = hand_over(&lanes[1]);
+        if (!next || (other && other < next))
+            next = other;
+        struct itimerspec alarm = {.it_value = {next / SECOND_NS, next % SECOND_NS}};
+        timerfd_settime(timer, TFD_TIMER_ABSTIME, &alarm, NULL);
+    }
+}
+
+int main(int count, char **words) {
+    if (count != 7) {
+        fprintf(stderr, "usage: wanem NEAR FAR RTT_MS RATE_MBIT LOSS_PERCENT GSO\n");
         return 2;
     }
-    FILE *f = fopen(v[1], "r");
-    if (!f)
-        die(v[1]);
-    char b[1024];
-    while (fgets(b, sizeof b, f))
-        line(b, 0);
-    fclose(f);
-    srand48(time(0) ^ getpid());
-    int ep = epoll_create1(0), tf = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK), cf = -1;
-    struct epoll_event e = {.events = EPOLLIN};
-    for (int i = 0; i < ns; i++) {
-        e.data.u32 = i;
-        if (epoll_ctl(ep, EPOLL_CTL_ADD, S[i].fd, &e))
-            die("epoll");
-    }
-    e.data.u32 = 100;
-    epoll_ctl(ep, EPOLL_CTL_ADD, tf, &e);
-    if (c > 2) {
-        mkfifo(v[2], 0600);
-        cf = open(v[2], O_RDWR | O_NONBLOCK);
-        if (cf < 0)
-            die(v[2]);
-        e.data.u32 = 101;
-        epoll_ctl(ep, EPOLL_CTL_ADD, cf, &e);
-    }
-    struct sigaction sa = {.sa_handler = onsig};
-    sigaction(SIGTERM, &sa, 0);
-    sigaction(SIGINT, &sa, 0);
-    sigaction(SIGUSR1, &sa, 0);
-    fprintf(stderr, "wanem: %d sites up, gso=%d\n", ns, gso);
-    while (!stop) {
-        struct epoll_event ev[32];
-        int n = epoll_wait(ep, ev, 32, -1);
-        u64 t = now();
-        for (int k = 0; k < n; k++) {
-            unsigned i = ev[k].data.u32;
-            if (i < MAXS)
-                input(i, t);
-            else if (i == 100) {
-                u64 x;
-                if (read(tf, &x, 8) < 0) {
-                }
-            } else {
-                int r = read(cf, b, sizeof b - 1);
-                if (r > 0) {
-                    b[r] = 0;
-                    char *sp, *q = strtok_r(b, "\n", &sp);
-                    while (q) {
-                        char one[512];
-                        snprintf(one, sizeof one, "%s", q);
-                        line(one, 1);
-                        q = strtok_r(0, "\n", &sp);
-                    }
-                }
-            }
-        }
-        u64 next = 0;
-        t = now();
-        for (int i = 0; i < ns; i++)
-            for (int j = 0; j < ns; j++) {
-                struct link *l = &L[i][j];
-                struct pkt *p;
-                while ((p = l->h) && p->rel <= t + SLACK) {
-                    if (l->down)
-                        l->dd++;
-                    else if (write(S[j].fd, p->d, p->len) < 0)
-                        l->dq++;
-                    if (!(l->h = p->next))
-                        l->t = &l->h;
-                    free(p);
-                }
-                if (p && (!next || p->rel < next))
-                    next = p->rel;
-            }
-        if (next) {
-            struct itimerspec it = {.it_value = {next / 1000000000ull, next % 1000000000ull}};
-            timerfd_settime(tf, TFD_TIMER_ABSTIME, &it, 0);
-        }
-        if (dump || stop) {
-            dump = 0;
-            for (int i = 0; i < ns; i++)
-                for (int j = 0; j < ns; j++)
-                    if (L[i][j].fw + L[i][j].dd + L[i][j].dl)
-                        fprintf(
-                            stderr,
-                            "%s->%s pkts=%llu MB=%.1f lost=%llu queue_drop=%llu down_drop=%llu\n",
-                            S[i].name, S[j].name, L[i][j].fw, L[i][j].by / 1e6, L[i][j].dl,
-                            L[i][j].dq, L[i][j].dd);
-        }
-    }
+    delay_ns = atof(words[3]) / 2 * 1e6;
+    rate_bytes_per_s = atof(words[4]) * 1e6 / 8;
+    loss = atof(words[5]) / 100;
+    gso = atoi(words[6]);
+    srand48(now_ns());
+    struct sigaction action = {.sa_handler = on_signal};
+    int numbers[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2};
+    for (unsigned i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        sigaction(numbers[i], &action, NULL);
+    int near = open_device(words[1]), far = open_device(words[2]);
+    struct lane lanes[2] = {{.from = near, .to = far}, {.from = far, .to = near}};
+    for (int i = 0; i < 2; i++)
+        lanes[i].last = &lanes[i].first;
+    fprintf(stderr, "ready\n");
+    carry(lanes);
+    for (int i = 0; i < 2; i++)
+        fprintf(stderr, "%s: %lu packets, %lu bytes; %lu lost, %lu overflowed, %lu cut off\n",
+                words[1 + i], lanes[i].carried, lanes[i].bytes, lanes[i].lost,
+                lanes[i].overflowed, lanes[i].swallowed);
     return 0;
 }

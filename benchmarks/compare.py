@@ -1,0 +1,123 @@
+"""Measures cachemig side by side with others, in one run: `python -m benchmarks wan loopback`.
+
+Copiers take turns, each gets an empty folder and the same quiet disk, and what arrived is
+compared with the source by SHA-256. Prints a table per scenario and writes all figures as JSON.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.measure import Bench, Result
+from benchmarks.scenarios import OURS, SCENARIOS
+
+DEFAULT_SCENARIOS = ("startup", "loopback", "nothing", "wan")
+DEFAULT_WORK = Path("/var/tmp/cachemig-bench")
+
+
+def main() -> None:
+    """Run the scenarios that were named; exit 1 when a run failed or copied wrongly."""
+    asked = arguments()
+    work: Path = asked.work
+    scratch = work / f"run-{os.getpid()}"
+    scratch.mkdir(parents=True)
+    results: list[Result] = []
+    try:
+        bench = Bench(work, scratch, asked.rounds)
+        for name in asked.scenario or DEFAULT_SCENARIOS:
+            found = []
+            for result in SCENARIOS[name](bench):
+                print(line(result), file=sys.stderr, flush=True)
+                found.append(result)
+            results += found
+            print(table(name, found), flush=True)
+    finally:
+        file: Path = asked.json or work / f"results-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+        file.write_text(json.dumps(record(results), indent=1) + "\n")
+        print(f"all figures: {file}")
+        if not any(result.problem for result in results):
+            shutil.rmtree(scratch)
+    if any(result.problem for result in results):
+        raise SystemExit(f"some runs failed; their logs: {scratch}")
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "scenario",
+        nargs="*",
+        choices=[*SCENARIOS, []],
+        metavar="SCENARIO",
+        help=f"{', '.join(SCENARIOS)}; by default {' '.join(DEFAULT_SCENARIOS)}",
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="how often each one runs (3)")
+    parser.add_argument("--work", type=Path, default=DEFAULT_WORK, help=f"({DEFAULT_WORK})")
+    parser.add_argument("--json", type=Path, help="where the figures go (into the work folder)")
+    return parser.parse_args()
+
+
+def line(result: Result) -> str:
+    """One result as it comes."""
+    load = os.getloadavg()[0]
+    ending = result.problem or f"{result.wire_bytes / 1e6:.0f} MB over the wire, load {load:.1f}"
+    return f"{result.scenario}: {result.copier}: {result.seconds:.2f} s, {ending}"
+
+
+def table(scenario: str, results: Sequence[Result]) -> str:
+    """Write a scenario's medians, and each as a multiple of ours."""
+    by_copier = good_seconds(results)
+    ours = statistics.median(by_copier.get(OURS) or [0])
+    rows = [f"{scenario:<32} {'median':>8} {'least':>8} {'most':>8}  times ours"]
+    for copier, seconds in by_copier.items():
+        if not seconds:
+            rows.append(f"{copier:<32}   failed")
+            continue
+        median = statistics.median(seconds)
+        ratio = f"{median / ours:.2f}" if ours else "-"
+        rows.append(
+            f"{copier:<32} {median:>7.2f}s {min(seconds):>7.2f}s {max(seconds):>7.2f}s  {ratio}"
+        )
+    return "\n".join([*rows, ""])
+
+
+def good_seconds(results: Sequence[Result]) -> dict[str, list[float]]:
+    """Times of the runs that count, by copier."""
+    by_copier: dict[str, list[float]] = {result.copier: [] for result in results}
+    for result in results:
+        if not result.problem:
+            by_copier[result.copier].append(result.seconds)
+    return by_copier
+
+
+def record(results: Sequence[Result]) -> Mapping[str, object]:
+    """Everything that was measured, and on what."""
+    return {
+        "taken": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": output("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"),
+        "machine": {
+            "cores": os.cpu_count(),
+            "kernel": platform.release(),
+            "python": platform.python_version(),
+            "ssh": output("ssh", "-V"),
+            "congestion": Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip(),
+            "load": os.getloadavg(),
+        },
+        "results": [result._asdict() for result in results],
+    }
+
+
+def output(*argv: str) -> str:
+    """What a short command prints; empty when it fails."""
+    done = subprocess.run(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=20
+    )
+    return done.stdout.strip() if done.returncode == 0 else ""

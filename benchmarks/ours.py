@@ -1,0 +1,118 @@
+"""Runs cachemig for a measurement, as an operator would: a configuration and one command."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.competitors import Job
+
+PROGRAM = Path(sys.executable).with_name("cachemig")
+CONFIG = """\
+state_dir = "{state}"
+
+[site.old]
+[[site.old.server]]
+name = "near"
+url = "{source}"
+
+[site.new]
+[[site.new.server]]
+name = "far"
+url = "ssh://root@{address}:{port}{destination}"
+
+[ssh]
+client = "openssh"
+identity_file = "{identity_file}"
+known_hosts_file = "{known_hosts_file}"
+"""
+POLL_INTERVAL_S = 0.02
+
+
+def sync(job: Job) -> None:
+    """Scan and copy with `cachemig sync`, in the state that earlier runs to this folder left."""
+    cachemig(job, "sync", "old", "new")
+
+
+def sync_without_state(job: Job) -> None:
+    """Scan and copy with `cachemig sync --full` as on a machine that never did it before."""
+    configuration(job).unlink(missing_ok=True)
+    cachemig(job, "sync", "old", "new", "--full", state=f"fresh-{time.monotonic_ns()}")
+
+
+def cachemig(job: Job, *words: str, state: str = "state") -> None:
+    """Run one command of cachemig at the near end to its end; any exit code but 0 is a failure."""
+    with (home(job) / "log").open("ab") as log:
+        status = subprocess.run(
+            argv(job, *words, state=state),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            timeout=job.limit_s,
+            check=False,
+        ).returncode
+    assert status == 0, f"exit code {status}, see {home(job) / 'log'}"
+
+
+def argv(job: Job, *words: str, state: str = "state") -> list[str]:
+    """The command, and its configuration written."""
+    job.destination.mkdir(parents=True, exist_ok=True)
+    ssh = job.link.ssh
+    settings = CONFIG.format(
+        state=home(job) / state,
+        source=job.source.root,
+        destination=job.destination,
+        **ssh._asdict(),
+    )
+    configuration(job).write_text(settings)
+    return job.link.near_argv([str(PROGRAM), *words, "--config", str(configuration(job)), "-q"])
+
+
+def home(job: Job) -> Path:
+    """The folder of configuration, state and log: beside the destination."""
+    folder = job.destination.with_name(f"{job.destination.name}.cachemig")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def configuration(job: Job) -> Path:
+    """The configuration file of a job."""
+    return home(job) / "cachemig.toml"
+
+
+def seconds_until_any(files: Sequence[Path], job: Job, *words: str) -> float:
+    """Start a command, wait until one of the files is there, and end the command.
+
+    Raises:
+        AssertionError: it ended, or the job's limit passed, before that.
+    """
+    started = time.monotonic()
+    with (home(job) / "log").open("ab") as log:
+        process = subprocess.Popen(
+            argv(job, *words), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+    try:
+        while not any(file.exists() for file in files):
+            assert process.poll() is None, f"ended early, see {home(job) / 'log'}"
+            assert time.monotonic() - started < job.limit_s, "the limit passed"
+            time.sleep(POLL_INTERVAL_S)
+        return time.monotonic() - started
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def peak_rss_bytes(command: Sequence[str], limit_s: float) -> int:
+    """Run a command and tell the most memory that it, or one of its children, held at once."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + limit_s
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            assert process.returncode == 0, f"{command}: exit code {process.returncode}"
+            return usage.ru_maxrss * 1024
+        assert time.monotonic() < deadline, f"{command}: took over {limit_s} s"
+        time.sleep(POLL_INTERVAL_S)
