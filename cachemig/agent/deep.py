@@ -112,16 +112,21 @@ def check_file(fd: int, size_bytes: int, file_name: str, path: Optional[str] = N
             return NO_ZSTD
         pieces = _unzstd(program, fd, _TIME_LIMIT_S + size_bytes / _SLOWEST_BYTES_PER_S)
     os.lseek(fd, 0, os.SEEK_SET)
-    limit_bytes = max(_OUTPUT_BYTES_MIN, _RATIO_MAX * size_bytes)
     with closing(pieces):
-        try:
-            _list_tar(_Unpacked(pieces, limit_bytes))
-        except _DamageError as found:
-            return str(found)
+        return list_tar(pieces, size_bytes)
+
+
+def list_tar(pieces: Iterator[bytes], packed_bytes: int) -> str:
+    """Say what is wrong with the unpacked bytes of an archive; empty for a whole tar."""
+    limit_bytes = max(_OUTPUT_BYTES_MIN, _RATIO_MAX * packed_bytes)
+    try:
+        _walk_tar(_Unpacked(pieces, limit_bytes))
+    except _DamageError as found:
+        return str(found)
     return ""
 
 
-def _list_tar(unpacked: _Unpacked) -> None:
+def _walk_tar(unpacked: _Unpacked) -> None:
     """Walk every header of the tar, and make sure that nothing but padding follows."""
     if unpacked.begins_with_nul():
         _expect_empty_tar(unpacked)

@@ -1,0 +1,189 @@
+"""`cachemig verify ...` and `cachemig quarantine`: prove what arrived, and clear what is broken."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from cachemig.cli.options import (
+    DryRunOption,
+    NewSiteArgument,
+    OldSiteArgument,
+    SiteArgument,
+    SshClientOption,
+    command_group,
+)
+from cachemig.cli.run import Run, framed
+from cachemig.core.events import Row
+from cachemig.errors import UsageError
+from cachemig.report.table import values_of
+
+if TYPE_CHECKING:
+    from cachemig.catalog.presence import AbsentObject
+    from cachemig.engine.quarantine import DamagedArchive
+
+app = command_group("Prove that a cache arrived, and that it is whole.")
+
+_ROWS_SHOWN = 20
+_ANSWER = "set aside"
+
+SavedOption = Annotated[
+    bool, typer.Option("--saved", help="Go by OLD's last inventory; do not ask OLD at all.")
+]
+DeepOption = Annotated[
+    bool, typer.Option("--deep", help="Unpack every archive, and list the tar inside.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
+
+
+class Absence(NamedTuple):
+    """One object that a build would not find whole on the server where it looks."""
+
+    cache: str
+    server: str
+    path: str
+    kind: str
+    state: str
+    size_bytes: int
+
+
+@app.command()
+@framed
+def presence(
+    run: Run,
+    old: OldSiteArgument,
+    new: NewSiteArgument,
+    *,
+    saved: SavedOption = False,
+    ssh_client: SshClientOption = None,
+) -> None:
+    """Check that NEW has what OLD holds, on the servers where builds will look for it."""
+    from cachemig.engine.verify import compared_sites, presence_code
+    from cachemig.errors import ExitCode
+
+    config = run.config.with_ssh_client(ssh_client)
+    old_site, new_site = config.pair_of_sites(old, new)
+    run.open_log()
+    with compared_sites(config, old_site, new_site, run.tell, saved=saved) as answer:
+        totals = answer.totals()
+        _show(run, "presence", totals)
+        code = presence_code(totals)
+        _list(run, "absent", _absences(answer.absent()))
+    if code is ExitCode.OK:
+        run.say(f"{new} has everything that {old} holds, where builds will look for it")
+    run.fail(code)
+
+
+@app.command()
+@framed
+def integrity(
+    run: Run,
+    site: SiteArgument,
+    *,
+    deep: DeepOption = False,
+    ssh_client: SshClientOption = None,
+) -> None:
+    """Check SITE against our receipts; what others brought, by its structure alone."""
+    from cachemig.engine.integrity import Inspection
+    from cachemig.engine.integrity import integrity as inspect
+    from cachemig.engine.proof import Finding
+    from cachemig.engine.scan import ScanOptions
+    from cachemig.engine.survey import scan_site
+
+    config = run.config.with_ssh_client(ssh_client)
+    run.open_log()
+    scanned = scan_site(config, config.site(site), ScanOptions(), run.tell)
+    findings: list[Finding] = []
+
+    def note(finding: Finding) -> None:
+        run.tell(Row("finding", values_of(finding)))
+        if len(findings) <= _ROWS_SHOWN:
+            findings.append(finding)
+
+    results = inspect(Inspection(config, scanned.inventory, deep, run.tell, note))
+    if not run.json:
+        run.show("finding", findings[:_ROWS_SHOWN])
+    if len(findings) > _ROWS_SHOWN:
+        run.say(f"more findings than these {_ROWS_SHOWN} are in {run.log_path}")
+    _show(run, "integrity", results)
+    for result in results:
+        run.fail(result.exit_code)
+
+
+@framed
+def quarantine(
+    run: Run,
+    site: SiteArgument,
+    *,
+    deep: DeepOption = False,
+    yes: YesOption = False,
+    ssh_client: SshClientOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Rename the damaged archives of SITE aside, so that a sync or a build can replace them."""
+    from cachemig.engine.quarantine import perform_quarantine, plan_quarantine
+
+    config = run.config.with_ssh_client(ssh_client)
+    chosen = config.site(site)
+    run.open_log()
+    plan = plan_quarantine(config, chosen, run.tell, deep=deep)
+    _show(run, "damaged", plan)
+    if not plan:
+        run.say(f"{site} has no damaged archive")
+        return
+    if dry_run:
+        return
+    if not yes:
+        _confirm(plan)
+    _show(run, "set_aside", list(perform_quarantine(config, chosen, plan, run.run_id)))
+    run.say("each server's .cachemig/aside.jsonl keeps the old names; nothing was deleted")
+
+
+def _confirm(plan: "list[DamagedArchive]") -> None:
+    """Have the operator type an answer; nobody else can.
+
+    Raises:
+        UsageError: there is no terminal, or the answer was another.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "nobody is at a terminal to confirm; nothing was touched",
+            next_step="look at the list, then run the command with --yes",
+        )
+    print(f'Type "{_ANSWER}" to rename these {len(plan)} archives: ', end="", file=sys.stderr)
+    sys.stderr.flush()
+    if sys.stdin.readline().strip() != _ANSWER:
+        raise UsageError("not confirmed; nothing was touched", next_step="run it again if wanted")
+
+
+def _absences(objects: "Iterable[AbsentObject]") -> Iterator[Absence]:
+    for found in objects:
+        path = f"{found.directory}/{found.name}".lstrip("/")
+        yield Absence(
+            found.cache, found.server, path, found.kind, found.state.value, found.size_bytes
+        )
+
+
+def _show(run: Run, table: str, rows: Iterable[object]) -> None:
+    """Print a result, and keep it in the run log."""
+    found = list(rows)
+    run.show(table, found)
+    if not run.json:
+        for row in found:
+            run.tell(Row(table, values_of(row)))
+
+
+def _list(run: Run, table: str, rows: Iterable[object]) -> None:
+    """Tell every row of a list that may be long; people see its beginning."""
+    shown: list[object] = []
+    told = 0
+    for row in rows:
+        run.tell(Row(table, values_of(row)))
+        told += 1
+        if told <= _ROWS_SHOWN:
+            shown.append(row)
+    if not run.json:
+        run.show(table, shown)
+    if told > len(shown):
+        run.say(f"{told - len(shown)} more are in {run.log_path}")

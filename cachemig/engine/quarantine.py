@@ -1,0 +1,111 @@
+"""Move damaged archives out of the way: bitbake never heals one, it only fails on it.
+
+An archive is renamed within its directory, with its signature, to a name that no build
+asks for; a later sync or build fills the free name. Nothing is deleted.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import NamedTuple
+
+from cachemig.catalog.inventory import Inventory, Oddity
+from cachemig.config import Config, Site
+from cachemig.core.events import Tell
+from cachemig.engine.integrity import Inspection, integrity
+from cachemig.engine.proof import FileState, Finding, is_unreadable
+from cachemig.engine.scan import ScanOptions
+from cachemig.engine.survey import scan_site
+from cachemig.stores.open import open_store
+from cachemig.stores.remote import RemoteStore, who_runs_this
+
+_SIGNATURE = ".sig"
+_TO_SET_ASIDE = frozenset({FileState.DAMAGED, FileState.DIFFERS})
+
+
+class DamagedArchive(NamedTuple):
+    """One archive to set aside; the path is below the server's root."""
+
+    server: str
+    path: str
+    size_bytes: int
+    damage: str
+
+
+class SetAside(NamedTuple):
+    """Where a file went."""
+
+    server: str
+    path: str
+    new_path: str
+
+
+def plan_quarantine(config: Config, site: Site, tell: Tell, *, deep: bool) -> list[DamagedArchive]:
+    """Find what to set aside: archives whose structure is broken at this very moment.
+
+    With `deep`, also those that do not unpack, and those that are not what we brought.
+
+    Raises:
+        AccessError: a server does not answer.
+        ScanError: a cache could not be read whole.
+    """
+    scanned = scan_site(config, site, ScanOptions(check_archives=not deep), tell)
+    if deep:
+        return _found_by_integrity(config, scanned.inventory, tell)
+    folders = {cache.name: cache.path for cache in config.caches}
+    suspects = _suspects(scanned.inventory, folders)
+    found: list[DamagedArchive] = []
+    for server, paths in suspects.items():
+        with closing(open_store(config, site, site.server(server))) as store:
+            found += _still_damaged(store, paths)
+    return found
+
+
+def perform_quarantine(
+    config: Config, site: Site, plan: Sequence[DamagedArchive], run_id: str
+) -> Iterator[SetAside]:
+    """Rename what was planned; tells every file as it went.
+
+    Raises:
+        LockedError: a sync is writing to the server.
+        AccessError: the server refused.
+    """
+    by_server: dict[str, list[str]] = defaultdict(list)
+    for archive in plan:
+        by_server[archive.server].append(archive.path)
+    for server, paths in by_server.items():
+        with closing(open_store(config, site, site.server(server))) as store:
+            store.lock(run_id, who_runs_this())
+            names = [name for path in paths for name in (path, path + _SIGNATURE)]
+            there = [
+                name
+                for name, found in zip(names, store.stat(names), strict=True)
+                if found is not None
+            ]
+            for path, new_path in store.set_aside(there, run_id):
+                yield SetAside(server, path, new_path)
+
+
+def _suspects(inventory: Inventory, folders: Mapping[str, str]) -> dict[str, list[str]]:
+    suspects: dict[str, list[str]] = defaultdict(list)
+    for entry in inventory.entries(Oddity.DAMAGED):
+        parts = (folders[entry.cache], entry.directory, entry.name)
+        suspects[entry.server].append("/".join(part for part in parts if part))
+    return suspects
+
+
+def _still_damaged(store: RemoteStore, paths: Sequence[str]) -> Iterable[DamagedArchive]:
+    """Look again: an inventory may be older than the archive, and a file may be unreadable."""
+    for verdict in store.check(paths):
+        if verdict.damage and not is_unreadable(verdict):
+            yield DamagedArchive(store.server, *verdict)
+
+
+def _found_by_integrity(config: Config, inventory: Inventory, tell: Tell) -> list[DamagedArchive]:
+    found: list[Finding] = []
+    integrity(Inspection(config, inventory, deep=True, tell=tell, found=found.append))
+    return [
+        DamagedArchive(finding.server, finding.path, finding.size_bytes, finding.cause)
+        for finding in found
+        if finding.state in _TO_SET_ASIDE
+    ]

@@ -1,0 +1,47 @@
+"""Is at the new site what the old one holds, where builds will look for it?"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from cachemig.catalog.candidates import Destination
+from cachemig.catalog.presence import Presence, PresenceTotal, State, presence
+from cachemig.config import Config, Site
+from cachemig.core.events import Tell
+from cachemig.engine.scan import ScanOptions
+from cachemig.engine.survey import saved_inventory, scan_site, scanned_or_saved
+from cachemig.errors import ExitCode, worst
+from cachemig.files import effective_maps
+
+_CODES = {
+    State.MISSING: ExitCode.NO_GO,
+    State.WRONG_SERVER: ExitCode.NO_GO,
+    State.INCOMPLETE: ExitCode.NO_GO,
+    State.DAMAGED: ExitCode.INTEGRITY,
+}
+
+
+@contextmanager
+def compared_sites(
+    config: Config, old: Site, new: Site, tell: Tell, *, saved: bool
+) -> Iterator[Presence]:
+    """Compare two sites by name, size and the new site's shard maps.
+
+    The new site is scanned. So is the old one, unless it does not answer or only its
+    saved inventory is wanted; the age of that is told.
+
+    Raises:
+        ShardMapError: the new site has several servers and no shard map.
+        FormatError: the old site does not answer and was never scanned.
+        AccessError: the new site does not answer.
+        ScanError: a cache could not be read whole.
+    """
+    maps = effective_maps(new, config.caches, config.state_dir)
+    before = saved_inventory(config, old, tell) if saved else scanned_or_saved(config, old, tell)
+    after = scan_site(config, new, ScanOptions(), tell).inventory
+    with presence(before, Destination(new.name, maps), after) as answer:
+        yield answer
+
+
+def presence_code(totals: Iterable[PresenceTotal]) -> ExitCode:
+    """Tell what a comparison is worth: anything absent closes the gate."""
+    return worst(_CODES.get(total.state, ExitCode.OK) for total in totals)
