@@ -1,5 +1,6 @@
 """`cachemig init`: a configuration file to start from."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,8 @@ def init(run: Run, file: FileArgument = None) -> None:
 
     path = file or run.config_path
     try:
-        with path.open("x", encoding="utf-8") as starter:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as starter:
             starter.write(STARTER)
     except FileExistsError:
         raise UsageError(

@@ -88,7 +88,7 @@ class Run:
         self._started: RunStarted | None = None
         self.log_path: Path | None = None
         self._stdout = LineOutput(1, stdout_error)
-        self._console = Console(sys.stderr, Detail.NORMAL)
+        self._console = Console(sys.stderr, Detail.QUIET)
         self._lines: list[JsonLines] = []
         self._lock = threading.Lock()
         self._planned = Amount()
@@ -187,7 +187,7 @@ class Run:
     def keep_traceback(self, text: str) -> str:
         """Keep a traceback where it can be found; returns where."""
         if self.log_path is None:
-            print(text, file=sys.stderr)
+            self._console.write(text)
             return "above"
         kept = self.log_path.with_suffix(".traceback")
         kept.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -218,6 +218,19 @@ def test_a_reader_that_goes_away_ends_the_run(tmp_path):
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize("ending", ["failed", "IncompleteError", "bug"])
+def test_nobody_reading_standard_error_does_no_harm(ending, tmp_path):
+    """The work goes on, and the exit code is that of the work."""
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    run = act(ending, "-v", "--json", cwd=tmp_path, stderr=writing)
+
+    os.close(writing)
+    assert run.returncode == (1 if ending == "bug" else 3)
+    assert told(run)
+
+
 @pytest.mark.parametrize("argv", [["act", "show"], ["act", "show", "--json"], ["--help"]])
 def test_a_full_disk_behind_standard_output_is_a_failure(argv, tmp_path):
     """A script that keeps our output would keep half of it."""

@@ -1,0 +1,82 @@
+"""What the program offers, and how little it loads to say so."""
+
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from cachemig import __version__
+from cachemig.cli.app import app
+from tests.cli.running import LIMIT_S, cachemig
+
+HEAVY = ("boto3", "botocore", "duckdb", "fabric", "paramiko", "pydantic", "rich", "tqdm")
+SHARED_OPTIONS = {"--config", "--json", "--quiet", "--verbose"}
+
+
+def commands(group=None, words=()):
+    """Every command as (its words, the command)."""
+    group = group or typer.main.get_command(app)
+    for name, command in sorted(group.commands.items()):
+        if hasattr(command, "commands"):
+            yield from commands(command, (*words, name))
+        else:
+            yield (*words, name), command
+
+
+def loaded_by(*argv):
+    """Run the program to its end, and name the modules it loaded."""
+    script = (
+        "import sys\n"
+        "from cachemig.cli.app import main\n"
+        f"main({list(argv)!r})\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, check=True, text=True, timeout=LIMIT_S
+    )
+    return set(run.stderr.split())
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["scan", "--help"], ["--version"]])
+def test_help_loads_nothing_heavy(argv):
+    """Heavy modules are loaded inside commands, when they are needed."""
+    modules = loaded_by(*argv)
+
+    assert "typer" in modules
+    assert not modules & set(HEAVY)
+
+
+@pytest.mark.parametrize(("words", "command"), list(commands()), ids=str)
+def test_every_command_takes_the_shared_options_and_explains_itself(words, command):
+    """Whoever knows one command knows the options of all; each parameter has a help text."""
+    options = {name for parameter in command.params for name in parameter.opts}
+
+    assert options >= SHARED_OPTIONS, words
+    assert command.help
+    for parameter in command.params:
+        if parameter.name != "help":
+            assert parameter.help, f"{' '.join(words)} {parameter.name}"
+
+
+def test_the_program_without_arguments_helps(tmp_path):
+    """It says what there is, and does nothing."""
+    run = cachemig(cwd=tmp_path)
+
+    assert run.returncode == 0
+    assert run.stdout == cachemig("--help", cwd=tmp_path).stdout
+    assert "scan" in run.stdout
+
+
+def test_the_version_is_told(tmp_path):
+    """As people and bug reports need it."""
+    assert cachemig("--version", cwd=tmp_path).stdout == f"cachemig {__version__}\n"
+
+
+def test_an_unknown_command_is_answered_with_the_way_on(tmp_path):
+    """A typing error is no traceback."""
+    run = cachemig("shards", "shwo", "a", cwd=tmp_path)
+
+    assert run.returncode == 2
+    assert "No such command 'shwo'" in run.stderr
+    assert "see `cachemig shards --help`" in run.stderr
