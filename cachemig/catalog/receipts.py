@@ -190,7 +190,9 @@ class ReceiptBook:
         Of objects and signatures alone; strays, links and foreign caches are left out.
         """
         parquet_view(self._connection, "inventory", inventory.path)
-        parameters = {"server": server, "folders": dict(folders)}
+        paths = [escape_path(folder) for folder in folders.values()]
+        by_cache = {"key": list(folders), "value": paths}  # to DuckDB a MAP, not a STRUCT
+        parameters = {"server": server, "folders": by_cache}
         for path, *facts in self._ask("audit", parameters):
             yield AuditedFile(unescape_path(path), *facts)
 
