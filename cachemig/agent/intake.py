@@ -12,7 +12,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 from .durable import Durability
 from .frames import Channel, PeerLost
 from .protocol import Kind, Outcome
-from .publish import Batch, Incoming, Publisher, Result
+from .publish import Batch, Incoming, Linker, Receiver, Result
 from .root import OwnFiles
 from .source import LAST, PART
 from .tree import Tree
@@ -36,9 +36,12 @@ class Intake:
     def __init__(self, channel: Channel, tree: Tree, origin: Origin, gid: Optional[int]) -> None:
         self._channel = channel
         self._origin = origin
-        self._own = OwnFiles(tree)
-        self._publisher = Publisher(tree, origin.writer, gid)
-        self._durability = Durability(tree, self._own.sync_lock())
+        self._notes = OwnFiles(tree)
+        self._receiver = Receiver(tree, origin.writer, gid)
+        own_tree = Tree(tree.path, gid)  # descriptors that one thread closes, no other may use
+        self._own = OwnFiles(own_tree)
+        self._linker = Linker(own_tree)
+        self._durability = Durability(own_tree, self._own.sync_lock())
         self._noted: "set[str]" = set()
         self._batch: Optional[Batch] = None
         self._about: Dict[int, "dict[str, Any]"] = {}
@@ -57,7 +60,7 @@ class Intake:
         files = [Incoming(path) for _, path in arguments["files"]]
         self._about[request] = arguments
         new = {file.directory for file in files} - self._noted
-        self._own.note_temps(self._origin.writer, sorted(new))
+        self._notes.note_temps(self._origin.writer, sorted(new))
         self._noted |= new
         self._batch = Batch(request, files)
         self._next = 0
@@ -67,7 +70,7 @@ class Intake:
     def part(self, payload: bytes) -> None:
         """Take some bytes of the file that is being received."""
         (index,) = PART.unpack_from(payload)
-        self._publisher.receive(self._expected(index), payload[PART.size :])
+        self._receiver.receive(self._expected(index), payload[PART.size :])
 
     def last(self, payload: bytes) -> None:
         """Take the end of a file; with the last file the batch goes on to be published."""
@@ -76,10 +79,10 @@ class Intake:
         data = payload[LAST.size :]
         outcome = told.rstrip(b"\0").decode("ascii")
         if outcome:
-            self._publisher.give_up(file, Result(Outcome(outcome), data.decode("utf-8", "replace")))
+            self._receiver.give_up(file, Result(Outcome(outcome), data.decode("utf-8", "replace")))
         else:
-            self._publisher.receive(file, data)
-            self._publisher.complete(file, size_bytes, mtime_ns, sha256)
+            self._receiver.receive(file, data)
+            self._receiver.complete(file, size_bytes, mtime_ns, sha256)
         self._next += 1
         if self._batch is not None and self._next == len(self._batch.files):
             self._hand_over()
@@ -88,11 +91,11 @@ class Intake:
         """Remove the temps of a batch that was cut off, and finish those that came whole."""
         if self._batch is not None:
             for file in self._batch.files:
-                self._publisher.give_up(file, Result(Outcome.FAILED, "the sender went away"))
+                self._receiver.give_up(file, Result(Outcome.FAILED, "the sender went away"))
         self._received.put(None)
         self._thread.join(_END_WAIT_S)
         if not self._thread.is_alive():
-            self._own.forget_temps(self._origin.writer)
+            self._notes.forget_temps(self._origin.writer)
 
     def _expected(self, index: int) -> Incoming:
         if self._batch is None or index != self._next:
@@ -114,7 +117,7 @@ class Intake:
             for batch in linked:
                 self._acknowledge(batch)
             for batch in batches:
-                self._publisher.link(batch)
+                self._linker.link(batch)
             linked = batches
 
     def _take(self, *, wait: bool) -> "List[Optional[Batch]]":
@@ -137,7 +140,7 @@ class Intake:
             why = Result(Outcome.FAILED, f"not durable: {error.strerror}", error.errno or 0)
             for batch in (*received, *linked):
                 for file in batch.unsettled():
-                    self._publisher.give_up(file, why)
+                    self._linker.give_up(file, why)
 
     def _acknowledge(self, batch: Batch) -> None:
         for file in batch.unsettled():

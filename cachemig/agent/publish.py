@@ -81,8 +81,8 @@ class Batch(NamedTuple):
         return found
 
 
-class Publisher:
-    """Writes temps and links them; knows nothing of frames and threads."""
+class Receiver:
+    """Writes what arrives into temps; one thread uses it, with a tree of its own."""
 
     def __init__(self, tree: Tree, writer: str, gid: Optional[int]) -> None:
         self._tree = tree
@@ -92,7 +92,7 @@ class Publisher:
 
     def receive(self, file: Incoming, data: bytes) -> None:
         """Append bytes to the file's temp; trouble becomes its result."""
-        if file.result is not None or not data and file.temp:
+        if file.result is not None or (not data and file.temp):
             return
         try:
             if not file.temp:
@@ -105,7 +105,7 @@ class Publisher:
         except BadPath:
             file.result = Result(Outcome.REJECTED, "the name could lead outside the root")
         except OSError as error:
-            self._fail(file, error)
+            give_up(self._tree, file, refused(error))
 
     def complete(self, file: Incoming, size_bytes: int, mtime_ns: int, sha256: bytes) -> None:
         """Compare what arrived with what the sender read, and set mode, group and time."""
@@ -113,7 +113,7 @@ class Publisher:
         if file.result is not None:
             return
         if file.size_bytes != size_bytes or file.digest.digest() != sha256:
-            self.give_up(file, Result(Outcome.FAILED, "other bytes arrived than were sent"))
+            give_up(self._tree, file, Result(Outcome.FAILED, "other bytes arrived than were sent"))
             return
         try:
             if self._gid is not None:
@@ -122,66 +122,12 @@ class Publisher:
             os.utime(file.fd, ns=(mtime_ns, mtime_ns))
             fd, file.fd = file.fd, -1
             os.close(fd)
-        except OSError as error:
-            self._fail(file, error)
+        except (OSError, OverflowError) as error:
+            give_up(self._tree, file, refused(error))
 
     def give_up(self, file: Incoming, result: Result) -> None:
         """Remove the temp; the result says why. A first result is kept."""
-        if file.result is None:
-            file.result = result
-        if file.fd >= 0:
-            os.close(file.fd)
-            file.fd = -1
-        if file.temp:
-            self._unlink(file)
-
-    def link(self, batch: Batch) -> None:
-        """Give each file its final name unless something has it; remove the temps."""
-        broken: Dict[str, str] = {}
-        for file in batch.files:
-            stem = _archive_path(file.path)
-            if file.result is None and file.path == stem and stem in broken:
-                self.give_up(file, Result(Outcome.FAILED, f"its companion failed: {broken[stem]}"))
-            if file.result is None:
-                self._link(file)
-            if file.result is not None and file.result.outcome is Outcome.FAILED:
-                broken[stem] = file.result.cause
-
-    def _link(self, file: Incoming) -> None:
-        parent, name = self._tree.split(file.path)
-        try:
-            try:
-                os.link(file.temp, name, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
-            except FileExistsError:
-                file.result = self._met(parent, file, name)
-            self._unlink(file)
-        except OSError as error:
-            self._fail(file, error)
-
-    def _met(self, parent: int, file: Incoming, name: str) -> Optional[Result]:
-        """Something has the name: ourselves after a lost reply, a link, or another's file."""
-        there = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        ours = os.stat(file.temp, dir_fd=parent, follow_symlinks=False)
-        if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
-            return None
-        if stat.S_ISLNK(there.st_mode) and _replace_link(parent, file.temp, name):
-            return None
-        return self.compare(file.path, file.size_bytes)
-
-    def compare(self, path: str, size_bytes: int) -> Result:
-        """Say what has a final name: the same by size, another's whole file, or a broken one."""
-        try:
-            fd = self._tree.open_file(path)
-        except OSError as error:
-            return Result(Outcome.FAILED, f"its name is taken: {error.strerror}")
-        try:
-            found_bytes = os.fstat(fd).st_size
-            if found_bytes == size_bytes:
-                return Result(Outcome.PRESENT)
-            damage = archive.check_file(fd, found_bytes, path)
-        finally:
-            os.close(fd)
-        return Result(Outcome.DAMAGED, f"there: {damage}") if damage else Result(Outcome.FOREIGN)
+        give_up(self._tree, file, result)
 
     def _create(self, file: Incoming) -> None:
         try:
@@ -199,16 +145,87 @@ class Publisher:
         file.temp = temp
         return fd
 
-    def _fail(self, file: Incoming, error: OSError) -> None:
-        why = error.strerror or str(error)
-        self.give_up(file, Result(Outcome.FAILED, why, error.errno or errno.EIO))
 
-    def _unlink(self, file: Incoming) -> None:
-        temp, file.temp = file.temp, ""
+class Linker:
+    """Gives whole files their final names; one thread uses it, with a tree of its own."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+
+    def link(self, batch: Batch) -> None:
+        """Give each file its final name unless something has it; remove the temps."""
+        broken: Dict[str, str] = {}
+        for file in batch.files:
+            stem = _archive_path(file.path)
+            if file.result is None and file.path == stem and stem in broken:
+                why = f"its companion failed: {broken[stem]}"
+                give_up(self._tree, file, Result(Outcome.FAILED, why))
+            if file.result is None:
+                self._link(file)
+            if file.result is not None and file.result.outcome is Outcome.FAILED:
+                broken[stem] = file.result.cause
+
+    def give_up(self, file: Incoming, result: Result) -> None:
+        """Remove the temp; the result says why. A first result is kept."""
+        give_up(self._tree, file, result)
+
+    def _link(self, file: Incoming) -> None:
         try:
-            os.unlink(temp, dir_fd=self._tree.directory(file.directory))
-        except OSError:
-            return
+            fd, name = self._tree.split(file.path)
+            try:
+                os.link(file.temp, name, src_dir_fd=fd, dst_dir_fd=fd, follow_symlinks=False)
+            except FileExistsError:
+                file.result = self._met(fd, file, name)
+            _unlink(self._tree, file)
+        except OSError as error:
+            give_up(self._tree, file, refused(error))
+
+    def _met(self, parent: int, file: Incoming, name: str) -> Optional[Result]:
+        """Something has the name: ourselves after a lost reply, a link, or another's file."""
+        there = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        ours = os.stat(file.temp, dir_fd=parent, follow_symlinks=False)
+        if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
+            return None
+        if stat.S_ISLNK(there.st_mode) and _replace_link(parent, file.temp, name):
+            return None
+        return self._compare(file)
+
+    def _compare(self, file: Incoming) -> Result:
+        """Say what has the name: the same by size, another's whole file, or a broken one."""
+        fd = self._tree.open_file(file.path)
+        try:
+            found_bytes = os.fstat(fd).st_size
+            if found_bytes == file.size_bytes:
+                return Result(Outcome.PRESENT)
+            damage = archive.check_file(fd, found_bytes, file.path)
+        finally:
+            os.close(fd)
+        return Result(Outcome.DAMAGED, f"there: {damage}") if damage else Result(Outcome.FOREIGN)
+
+
+def refused(error: Exception) -> Result:
+    """The result of a file that the disk would not take."""
+    number = getattr(error, "errno", None) or errno.EIO
+    return Result(Outcome.FAILED, getattr(error, "strerror", None) or str(error), number)
+
+
+def give_up(tree: Tree, file: Incoming, result: Result) -> None:
+    """Remove the temp; the result says why. A first result is kept."""
+    if file.result is None:
+        file.result = result
+    if file.fd >= 0:
+        os.close(file.fd)
+        file.fd = -1
+    if file.temp:
+        _unlink(tree, file)
+
+
+def _unlink(tree: Tree, file: Incoming) -> None:
+    temp, file.temp = file.temp, ""
+    try:
+        os.unlink(temp, dir_fd=tree.directory(file.directory))
+    except OSError:
+        return
 
 
 def _archive_path(path: str) -> str:

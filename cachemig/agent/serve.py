@@ -5,6 +5,7 @@ import os
 import platform
 import socket
 import sys
+import threading
 import time
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
@@ -178,7 +179,7 @@ class Agent:
         if arguments["end"] == "source":
             self._source = DialledSource(peer)
         else:
-            source = self._source or LocalSource(self._root, self._links)
+            source = self._source or LocalSource(Tree(self._root.path), self._links)
             self._mover = Mover(self._channel, source, peer)
         self._reply(request, about)
 
@@ -311,10 +312,18 @@ def _lost(end: str, peer: Peer, error: Exception) -> Any:
     return about
 
 
+def _die(about: "threading.ExceptHookArgs") -> None:
+    """End the agent when a thread of it fails, since whoever waits for that thread would hang."""
+    sys.__excepthook__(about.exc_type, about.exc_value or Exception(), about.exc_traceback)
+    sys.stderr.flush()
+    os._exit(1)
+
+
 def main() -> None:
     """Serve stdin and stdout; nothing else may write to either."""
     os.umask(0o002)
     sys.stdout = sys.stderr
+    threading.excepthook = _die
     channel = Channel(0, 1)
     channel.start_beating()
     Agent(channel).serve()

@@ -125,7 +125,7 @@ class Store(Protocol):
         """
         ...
 
-    def stat(self, paths: Sequence[str]) -> list[FileStat | None]:
+    def stat(self, paths: Sequence[str]) -> Sequence[FileStat | None]:
         """Say what lies under each path; None for nothing, or for a link."""
         ...
 
@@ -152,7 +152,7 @@ class Store(Protocol):
         """Remove what dead runs left behind; only a run that holds the lock may call it."""
         ...
 
-    def set_aside(self, paths: Sequence[str], run_id: str) -> list[tuple[str, str]]:
+    def set_aside(self, paths: Sequence[str], run_id: str) -> Sequence[tuple[str, str]]:
         """Rename files out of bitbake's sight; returns (path, new path), and records it there."""
         ...
 

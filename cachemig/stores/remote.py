@@ -81,7 +81,7 @@ class RemoteStore:
             ):
                 yield DirectoryListing(path, mtime_ns, unchanged, [FileEntry(*e) for e in entries])
 
-    def stat(self, paths: Sequence[str]) -> list[FileStat | None]:
+    def stat(self, paths: Sequence[str]) -> Sequence[FileStat | None]:
         """Look at planned names; see `Store.stat`."""
         requests = ({"paths": part} for part in _parts(paths))
         with self._asking():
@@ -126,7 +126,7 @@ class RemoteStore:
         with self._asking():
             return int(self._peer.call("sweep"))
 
-    def set_aside(self, paths: Sequence[str], run_id: str) -> list[tuple[str, str]]:
+    def set_aside(self, paths: Sequence[str], run_id: str) -> Sequence[tuple[str, str]]:
         """Rename files out of sight; see `Store.set_aside`."""
         with self._asking():
             rows = self._peer.call("aside", paths=list(paths), run_id=run_id)
