@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cachemig import __version__
-from cachemig.cli import demo, init, inventory, shards, verify
+from cachemig.cli import demo, init, inventory, shards, sync, verify
 from cachemig.cli.options import command_group
 from cachemig.cli.run import DEFAULT_CONFIG, Run, RunOptions
 from cachemig.cli.signals import Stopped, StopSignals
@@ -53,6 +53,8 @@ app.command()(demo.demo)
 app.command()(inventory.scan)
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(shards.app, name="shards")
+app.command()(sync.sync)
+app.command()(sync.sync)
 app.add_typer(verify.app, name="verify")
 app.command()(verify.quarantine)
 
