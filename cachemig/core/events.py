@@ -4,7 +4,7 @@ An event is told once and never changed. Console, JSON lines and the run log rea
 same events. `as_json` gives the fields of a line of ``--json`` (without its time); `str`
 gives one line for people.
 
-Names of fields and types are a promise (docs/formats.md): new ones may be added, none is
+Names of fields and types are a promise (report/events.schema.json): new ones may be added, none is
 renamed or reused.
 """
 

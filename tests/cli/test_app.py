@@ -10,7 +10,7 @@ from cachemig import __version__
 from cachemig.cli.app import app
 from tests.cli.running import LIMIT_S, cachemig
 
-HEAVY = ("boto3", "botocore", "duckdb", "fabric", "paramiko", "pydantic", "rich", "tqdm")
+HEAVY = ("boto3", "botocore", "duckdb", "fabric", "paramiko", "rich", "tqdm")
 SHARED_OPTIONS = {"--config", "--json", "--quiet", "--verbose"}
 
 
