@@ -54,7 +54,6 @@ app.command()(inventory.scan)
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(shards.app, name="shards")
 app.command()(sync.sync)
-app.command()(sync.sync)
 app.add_typer(verify.app, name="verify")
 app.command()(verify.quarantine)
 
