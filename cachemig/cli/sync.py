@@ -66,7 +66,8 @@ def sync(
         inventory = scan_site(config, old_site, ScanOptions(full=full), run.tell).inventory
     path = config.state_dir / "plans" / f"{run.run_id}.parquet"
     plan = plan_sync(config, inventory, new_site, detour, path)
-    run.echo(str(plan)) if dry_run else run.say(str(plan))
+    for line in str(plan).splitlines():
+        run.echo(line) if dry_run else run.say(line)
     if not dry_run:
         perform(config, plan, options, run.tell)
 
