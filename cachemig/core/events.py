@@ -16,6 +16,7 @@ from typing import ClassVar, TypeAlias
 
 from cachemig.agent.protocol import Outcome
 from cachemig.core.outcomes import Amount, Tally
+from cachemig.core.units import print_size
 from cachemig.errors import CachemigError, ExitCode
 
 SCHEMA_VERSION = "1.0"
@@ -81,9 +82,15 @@ class RunEnded(Event):
         }
 
     def __str__(self) -> str:
-        """Sum up the outcomes that occurred."""
-        counts = [f"{self.tally[o].objects} {o.value}" for o in Outcome if self.tally[o].objects]
-        return ", ".join(counts) or "done"
+        """Sum up the outcomes that occurred, and say how to go on."""
+        told = ((o.value.replace("_", " "), self.tally[o]) for o in Outcome)
+        counts = [
+            f"{amount.objects:,} {name} ({print_size(amount.size_bytes)})"
+            for name, amount in told
+            if amount.objects
+        ]
+        ending = ", ".join(counts) or self.exit_code.name.lower().replace("_", " ")
+        return f"{ending}; to go on: {self.resume_command}" if self.resume_command else ending
 
 
 @dataclass(frozen=True, slots=True)

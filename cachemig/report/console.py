@@ -1,5 +1,6 @@
 """Events as plain lines for people, on standard error."""
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import TextIO
 
@@ -15,9 +16,11 @@ from cachemig.core.events import (
     RunStarted,
     ScanProgress,
     ServerProblem,
+    SyncPlanned,
     SyncProgress,
 )
 from cachemig.core.quoting import printable
+from cachemig.errors import ExitCode
 
 _FINE = frozenset({Outcome.PUBLISHED, Outcome.PRESENT, Outcome.FOREIGN})
 
@@ -29,6 +32,20 @@ class Detail(IntEnum):
     NORMAL = 1
     VERBOSE = 2
     NEVER = 3
+
+
+# Progress is for bars, errors are printed in full at the end, rows are results.
+_LEAST_DETAIL: Mapping[type[Event], Detail] = {
+    ServerProblem: Detail.QUIET,
+    SyncPlanned: Detail.VERBOSE,
+    SyncProgress: Detail.NEVER,
+    ScanProgress: Detail.NEVER,
+    CheckProgress: Detail.NEVER,
+    ObjectsCounted: Detail.NEVER,
+    Row: Detail.NEVER,
+    RunStarted: Detail.NEVER,
+    ErrorTold: Detail.NEVER,
+}
 
 
 class Console:
@@ -68,16 +85,10 @@ class Console:
 
 def _least_detail(event: Event) -> Detail:
     match event:
-        case ServerProblem():
-            return Detail.QUIET
         case ObjectDone(outcome=outcome):
             return Detail.VERBOSE if outcome in _FINE else Detail.NORMAL
-        case SyncProgress() | ScanProgress() | CheckProgress() | ObjectsCounted() | Row():
-            return Detail.NEVER
-        case RunStarted() | ErrorTold():
-            return Detail.NEVER
-        case RunEnded(planned=planned, tally=tally):
-            counted = planned.objects or tally.total.objects
-            return Detail.NORMAL if counted else Detail.NEVER
+        case RunEnded(exit_code=code, planned=planned, tally=tally):
+            worth_telling = code >= ExitCode.HANGUP or planned.objects or tally.total.objects
+            return Detail.NORMAL if worth_telling else Detail.NEVER
         case _:
-            return Detail.NORMAL
+            return _LEAST_DETAIL.get(type(event), Detail.NORMAL)

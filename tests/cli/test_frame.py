@@ -162,7 +162,7 @@ def test_how_much_people_read_is_their_choice(tmp_path):
 
     assert written["-q"] == ""
     assert "x\\udc80" not in written[""]
-    assert "2 present" in written[""]
+    assert "2 present (200 B), 2 not attempted (200 B); to go on: " in written[""]
     assert "present 3f/a1/x\\udc80" in written["-v"]
 
 

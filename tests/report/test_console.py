@@ -10,6 +10,8 @@ import pytest
 
 from cachemig.agent.protocol import Outcome
 from cachemig.core import events
+from cachemig.core.outcomes import Amount, Tally
+from cachemig.errors import ExitCode
 from cachemig.report.console import Console, Detail
 
 SYNC = [
@@ -91,10 +93,26 @@ def test_one_pair_needs_one_bar(seen):
 
 def test_what_is_no_terminal_gets_lines_only():
     """A log file is not filled with bars."""
-    assert told(SYNC) == (
-        "nfs-1 -> nfs-8: 4 objects to bring\n"
-        "nfs-2 -> nfs-8: 1 objects to bring\n"
-        "nfs-2: the connection broke: reset; trying again in 2s\n"
+    lines = told(SYNC, Detail.VERBOSE).splitlines()
+
+    assert lines == [
+        "nfs-1 -> nfs-8: 4 objects to bring",
+        "nfs-2 -> nfs-8: 1 objects to bring",
+        "nfs-2: the connection broke: reset; trying again in 2s",
+    ]
+
+
+def test_the_end_says_what_was_done_and_how_to_go_on():
+    """Outcomes that did not occur are not told; a signal always is."""
+    tally = Tally({Outcome.PUBLISHED: Amount(1234, 5 * 2**20), Outcome.NOT_ATTEMPTED: Amount(1, 9)})
+    command = "cachemig sync old new"
+    partial = events.RunEnded(ExitCode.PARTIAL, Amount(1235, 0), tally, command)
+    stopped = events.RunEnded(ExitCode.INTERRUPTED, Amount(), Tally(), command)
+    nothing = events.RunEnded(ExitCode.OK, Amount(), Tally())
+
+    assert told([partial, stopped, nothing]) == (
+        "1,234 published (5.0 MiB), 1 not attempted (9 B); to go on: cachemig sync old new\n"
+        "interrupted; to go on: cachemig sync old new\n"
     )
 
 
