@@ -1,9 +1,10 @@
 """How the agent gets to the other end: a constant command, then its own source over stdin."""
 
+from __future__ import annotations
+
 import json
 import os
 import zlib
-from typing import Optional
 
 from .protocol import MARKER
 
@@ -18,6 +19,7 @@ MODULES = (
     "durable",
     "root",
     "source",
+    "files",
     "publish",
     "intake",
     "peer",
@@ -50,7 +52,7 @@ package.bootstrap.received = b
 package.serve.main()
 """
 
-received: Optional[bytes] = None
+received: bytes | None = None
 
 
 def bundle() -> bytes:

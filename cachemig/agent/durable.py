@@ -1,11 +1,13 @@
 """Make files and directories survive a power loss before anyone is told about them."""
 
+from __future__ import annotations
+
 import ctypes
 import fcntl
 import os
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Iterable, Optional
 
 from .tree import Tree
 
@@ -46,7 +48,7 @@ class Durability:
         self._tree = tree
         self._lock_fd = lock_fd
         self._by_file = is_network(file_system_type(tree.fd)) or _kernel() < (5, 8)
-        self._pool: Optional[ThreadPoolExecutor] = None
+        self._pool: ThreadPoolExecutor | None = None
 
     @property
     def by_file(self) -> bool:
@@ -69,7 +71,7 @@ class Durability:
         if time.monotonic() - started > _SLOW_SYNC_S:
             self._by_file = True
 
-    def _one_per_device(self, directories: Iterable[str]) -> "list[int]":
+    def _one_per_device(self, directories: Iterable[str]) -> list[int]:
         """A cache's slots may be mounts of their own, so one descriptor for each device."""
         tops = {"/".join(path.split("/")[:-1]) for path in directories}
         devices = {}
@@ -90,7 +92,7 @@ class Durability:
             fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
             os.close(fd)
 
-    def _sync_each(self, paths: "list[str]") -> None:
+    def _sync_each(self, paths: list[str]) -> None:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_FSYNC_THREADS, thread_name_prefix="fsync")
         opened = []
@@ -107,6 +109,6 @@ class Durability:
                 os.close(fd)
 
 
-def _kernel() -> "tuple[int, int]":
+def _kernel() -> tuple[int, int]:
     major, minor = os.uname().release.split(".")[:2]
     return int(major), int("".join(c for c in minor if c.isdigit()) or 0)

@@ -1,5 +1,9 @@
 """Frames over two file descriptors, with a bound on every wait."""
 
+from __future__ import annotations
+
+import contextlib
+import fcntl
 import json
 import os
 import select
@@ -7,7 +11,7 @@ import struct
 import threading
 import time
 import zlib
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from .protocol import BEAT_INTERVAL_S, PART_BYTES, SILENCE_LIMIT_S, Kind
 
@@ -190,7 +194,7 @@ class Channel:
             raise PeerLost(f"the other end said nothing for {wait_s:.0f} s")
         return self._read_some(wait_s)
 
-    def _write(self, data: "bytes | bytearray") -> None:
+    def _write(self, data: bytes | bytearray) -> None:
         if self._closed.is_set():
             raise PeerLost("the connection was closed here")
         view = memoryview(data)
@@ -214,14 +218,10 @@ def _ready(fd: int, event: int, wait_s: float) -> bool:
 
 def _widen(fd: int) -> None:
     """Let a pipe hold more than its usual 64 KiB; a socket or a poor quota stays as it is."""
-    try:
-        import fcntl
-
+    with contextlib.suppress(OSError):
         fcntl.fcntl(fd, _F_SETPIPE_SZ, _PIPE_BYTES)
-    except OSError:
-        pass
 
 
-def error_payload(code: str, message: str, path: str = "", number: Optional[int] = None) -> Any:
+def error_payload(code: str, message: str, path: str = "", number: int | None = None) -> Any:
     """The JSON value of an ERROR frame."""
     return {"code": code, "message": message, "path": path, "errno": number}

@@ -4,10 +4,12 @@ While one batch is made durable in a thread of its own, the next is received. On
 settles both the links of the last batch and the data of this one.
 """
 
+from __future__ import annotations
+
 import queue
 import threading
 import time
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from .durable import Durability
 from .frames import Channel, PeerLost
@@ -33,7 +35,7 @@ class Origin(NamedTuple):
 class Intake:
     """One writer's way into a root: frames in, durable files and receipts out."""
 
-    def __init__(self, channel: Channel, tree: Tree, origin: Origin, gid: Optional[int]) -> None:
+    def __init__(self, channel: Channel, tree: Tree, origin: Origin, gid: int | None) -> None:
         self._channel = channel
         self._origin = origin
         self._notes = OwnFiles(tree)
@@ -42,11 +44,11 @@ class Intake:
         self._own = OwnFiles(own_tree)
         self._linker = Linker(own_tree)
         self._durability = Durability(own_tree, self._own.sync_lock())
-        self._noted: "set[str]" = set()
-        self._batch: Optional[Batch] = None
-        self._about: Dict[int, "dict[str, Any]"] = {}
+        self._noted: set[str] = set()
+        self._batch: Batch | None = None
+        self._about: dict[int, dict[str, Any]] = {}
         self._next = 0
-        self._received: "queue.Queue[Optional[Batch]]" = queue.Queue(_BATCHES_WAITING)
+        self._received: queue.Queue[Batch | None] = queue.Queue(_BATCHES_WAITING)
         self._thread = threading.Thread(target=self._publish, name="publish", daemon=True)
         self._thread.start()
 
@@ -55,7 +57,7 @@ class Intake:
         """Whether each file is synced on its own here."""
         return self._durability.by_file
 
-    def begin(self, request: int, arguments: "dict[str, Any]") -> None:
+    def begin(self, request: int, arguments: dict[str, Any]) -> None:
         """Expect the files of a batch."""
         files = [Incoming(path) for _, path in arguments["files"]]
         self._about[request] = arguments
@@ -107,7 +109,7 @@ class Intake:
         self._received.put(batch)
 
     def _publish(self) -> None:
-        linked: List[Batch] = []
+        linked: list[Batch] = []
         going = True
         while going or linked:
             received = self._take(wait=not linked) if going else []
@@ -120,8 +122,8 @@ class Intake:
                 self._linker.link(batch)
             linked = batches
 
-    def _take(self, *, wait: bool) -> "List[Optional[Batch]]":
-        taken: List[Optional[Batch]] = []
+    def _take(self, *, wait: bool) -> list[Batch | None]:
+        taken: list[Batch | None] = []
         try:
             taken.append(self._received.get(block=wait))
             while taken[-1] is not None:
@@ -130,7 +132,7 @@ class Intake:
             pass
         return taken
 
-    def _settle(self, received: List[Batch], linked: List[Batch]) -> None:
+    def _settle(self, received: list[Batch], linked: list[Batch]) -> None:
         """Make the data of some batches and the links of others durable, in one go."""
         files = [file.temp_path for batch in received for file in batch.unsettled()]
         directories = {path for batch in linked for path in batch.directories()}
@@ -153,7 +155,7 @@ class Intake:
         except (PeerLost, OSError):
             return
 
-    def _receipts(self, batch: Batch, about: "dict[str, Any]") -> "List[dict]":
+    def _receipts(self, batch: Batch, about: dict[str, Any]) -> list[dict[str, Any]]:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         return [
             {

@@ -4,10 +4,13 @@ The controlling side only names the files and collects receipts, so the bytes ta
 way between the two ends: from old server to new one when the mover runs on the old one.
 """
 
+from __future__ import annotations
+
 import queue
 import threading
 import time
-from typing import Any, Dict, Iterator, List, Optional, Protocol, Tuple
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 from .frames import Channel, PeerLost, pack_json
 from .peer import AgentError, Peer, answer
@@ -22,10 +25,10 @@ _PROGRESS_INTERVAL_S = 0.5
 class Source(Protocol):
     """Where a mover reads files from."""
 
-    def ask(self, request: int, paths: List[str]) -> None:
+    def ask(self, request: int, paths: list[str]) -> None:
         """Announce the files of a batch; they may be sent ahead."""
 
-    def frames(self, request: int) -> "Iterator[Tuple[Kind, bytes]]":
+    def frames(self, request: int) -> Iterator[tuple[Kind, bytes]]:
         """Yield the file frames of an announced batch."""
 
 
@@ -35,13 +38,13 @@ class LocalSource:
     def __init__(self, tree: Tree, links: Links) -> None:
         self._tree = tree
         self._links = links
-        self._asked: Dict[int, List[str]] = {}
+        self._asked: dict[int, list[str]] = {}
 
-    def ask(self, request: int, paths: List[str]) -> None:
+    def ask(self, request: int, paths: list[str]) -> None:
         """Remember what to read."""
         self._asked[request] = paths
 
-    def frames(self, request: int) -> "Iterator[Tuple[Kind, bytes]]":
+    def frames(self, request: int) -> Iterator[tuple[Kind, bytes]]:
         """Read the files now."""
         return read_batch(self._tree, self._links, self._asked.pop(request))
 
@@ -52,18 +55,20 @@ class DialledSource:
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
 
-    def ask(self, request: int, paths: List[str]) -> None:
+    def ask(self, request: int, paths: list[str]) -> None:
         """Send the request ahead, so that the far server never waits for us."""
         arguments = {"op": "read", "paths": paths}
         self.peer.channel.send_json(Kind.REQUEST, request, arguments)
 
-    def frames(self, request: int) -> "Iterator[Tuple[Kind, bytes]]":
+    def frames(self, request: int) -> Iterator[tuple[Kind, bytes]]:
         """Pass on frames until the reply."""
         while True:
             frame = self.peer.channel.receive()
             if frame.kind not in (Kind.PART, Kind.LAST):
                 answer(frame)
                 return
+            if frame.request != request:
+                raise PeerLost("file frames of a batch that was not asked for")
             yield frame.kind, frame.payload
 
 
@@ -89,14 +94,14 @@ class Mover:
         self._channel = channel
         self._source = source
         self._destination = destination
-        self._waiting: "queue.Queue[Tuple[int, dict]]" = queue.Queue()
-        self._open: Dict[int, bool] = {}
-        self._lost: Optional[Any] = None
+        self._waiting: queue.Queue[tuple[int, dict[str, Any]]] = queue.Queue()
+        self._open: dict[int, bool] = {}
+        self._lost: Any | None = None
         self._pace = Pace()
         for work in (self._pump, self._collect):
             threading.Thread(target=work, name=work.__name__, daemon=True).start()
 
-    def move(self, request: int, arguments: "dict[str, Any]") -> None:
+    def move(self, request: int, arguments: dict[str, Any]) -> None:
         """Take on a batch; its reply goes to the controlling side when it is durable."""
         self._open[request] = True
         if self._lost is not None:
@@ -117,7 +122,7 @@ class Mover:
                 self._lose("source", error.message)
                 return
 
-    def _send(self, request: int, arguments: "dict[str, Any]") -> None:
+    def _send(self, request: int, arguments: dict[str, Any]) -> None:
         out = self._destination.channel
         rate_bytes_per_s = float(arguments.get("rate_bytes_per_s", 0))
         out.send_json(Kind.REQUEST, request, {**arguments, "op": "write"})

@@ -1,13 +1,16 @@
 """An agent at the other end of a child process: start it, ask it, and see it die."""
 
+from __future__ import annotations
+
 import os
 import socket
 import subprocess
-from typing import Any, Iterable, Iterator, List
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from .bootstrap import bundle
 from .frames import Channel, Frame, PeerLost, unpack_json
-from .protocol import MARKER, SILENCE_LIMIT_S, Kind
+from .protocol import MARKER, Kind
 
 _NOISE_BYTES = 64 * 1024
 _STDERR_BYTES = 8 * 1024
@@ -26,7 +29,7 @@ class AgentError(Exception):
         about: further facts, by code.
     """
 
-    def __init__(self, value: "dict[str, Any]") -> None:
+    def __init__(self, value: dict[str, Any]) -> None:
         super().__init__(value.get("message", "no reason given"))
         self.code = str(value.get("code", "bug"))
         self.message = str(value.get("message", "no reason given"))
@@ -36,16 +39,26 @@ class AgentError(Exception):
 
 
 class Peer:
-    """One agent, alone at the end of one child process; one thread asks at a time."""
+    """One agent, alone at the end of one child process; one thread asks at a time.
 
-    def __init__(self, argv: List[str], silence_limit_s: float = SILENCE_LIMIT_S) -> None:
+    Its source and the first requests are sent at once, behind the login that is still
+    going on, so that a far server costs few round trips.
+    """
+
+    def __init__(self, argv: list[str], wait_s: float, silence_limit_s: float) -> None:
+        """Start the child and send the agent's source; nothing is waited for.
+
+        Args:
+            argv: leads to a Python that runs `BOOTSTRAP` on its stdin and stdout.
+            wait_s: how long it may take until that answers.
+            silence_limit_s: how long it may say nothing later.
+        """
         ours, theirs = socket.socketpair()
-        self.argv = argv
         self._stderr_fd = os.memfd_create("stderr")
         self.process = subprocess.Popen(
             argv,
-            stdin=theirs,
-            stdout=theirs,
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
             stderr=self._stderr_fd,
             start_new_session=True,
         )
@@ -53,18 +66,12 @@ class Peer:
         self._socket = ours
         self.channel = Channel(os.dup(ours.fileno()), os.dup(ours.fileno()), silence_limit_s)
         self._last_request = 0
-
-    def start(self, wait_s: float) -> None:
-        """Wait for the bootstrap's marker, then send the agent's source.
-
-        Raises:
-            PeerLost: the child ended or did not answer in time; see `stderr_text`.
-        """
-        self.channel.read_noise_until(MARKER, _NOISE_BYTES, wait_s)
+        self._wait_s = wait_s
+        self._answers = False
         self.channel.send_raw(bundle())
         self.channel.start_beating()
 
-    def send(self, op: str, arguments: "dict[str, Any]") -> int:
+    def send(self, op: str, arguments: dict[str, Any]) -> int:
         """Send a request without waiting; returns its number."""
         self._last_request += 1
         self.channel.send_json(Kind.REQUEST, self._last_request, {"op": op, **arguments})
@@ -100,10 +107,10 @@ class Peer:
                 return
             yield frame
 
-    def call_each(self, op: str, requests: "Iterable[dict[str, Any]]") -> Iterator[Any]:
+    def call_each(self, requests: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[Any]:
         """Ask several times, some requests ahead, so that a far server costs one round trip."""
-        ahead: List[int] = []
-        for arguments in requests:
+        ahead: list[int] = []
+        for op, arguments in requests:
             ahead.append(self.send(op, arguments))
             if len(ahead) > _REQUESTS_AHEAD:
                 yield answer(self._next(ahead.pop(0)))
@@ -142,6 +149,9 @@ class Peer:
             return
 
     def _next(self, request: int) -> Frame:
+        if not self._answers:
+            self.channel.read_noise_until(MARKER, _NOISE_BYTES, self._wait_s)
+            self._answers = True
         while True:
             frame = self.channel.receive()
             if frame.request == request:

@@ -7,12 +7,14 @@ anything -> directories durable -> receipt. BitBake publishes by hard link too
 sstate_create_and_sign_package), so the file systems it writes to allow that.
 """
 
+from __future__ import annotations
+
 import ctypes
 import errno
 import hashlib
 import os
 import stat
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from . import archive
 from .protocol import Outcome
@@ -45,14 +47,14 @@ class Incoming:
         self.size_bytes = 0
         self.mtime_ns = 0
         self.digest = hashlib.sha256()
-        self.result: Optional[Result] = None
+        self.result: Result | None = None
 
     @property
     def temp_path(self) -> str:
         """The temp's path below the root."""
         return f"{self.directory}/{self.temp}" if self.directory else self.temp
 
-    def receipt(self) -> List[Any]:
+    def receipt(self) -> list[Any]:
         """The row of a reply: outcome, size, digest, mtime, cause, errno."""
         result = self.result or Result(Outcome.FAILED, "it was never finished")
         whole = result.outcome is Outcome.PUBLISHED
@@ -64,13 +66,13 @@ class Batch(NamedTuple):
     """The files of one request, in the order in which they are to be linked."""
 
     request: int
-    files: List[Incoming]
+    files: list[Incoming]
 
-    def unsettled(self) -> List[Incoming]:
+    def unsettled(self) -> list[Incoming]:
         """Files that go well so far: to be linked, or linked and not yet known to be durable."""
         return [file for file in self.files if file.result is None]
 
-    def directories(self) -> "set[str]":
+    def directories(self) -> set[str]:
         """The directories of the unsettled files, and every one above them up to the root."""
         found = {""}
         for file in self.unsettled():
@@ -84,7 +86,7 @@ class Batch(NamedTuple):
 class Receiver:
     """Writes what arrives into temps; one thread uses it, with a tree of its own."""
 
-    def __init__(self, tree: Tree, writer: str, gid: Optional[int]) -> None:
+    def __init__(self, tree: Tree, writer: str, gid: int | None) -> None:
         self._tree = tree
         self._prefix = temp_prefix(writer)
         self._gid = gid
@@ -154,7 +156,7 @@ class Linker:
 
     def link(self, batch: Batch) -> None:
         """Give each file its final name unless something has it; remove the temps."""
-        broken: Dict[str, str] = {}
+        broken: dict[str, str] = {}
         for file in batch.files:
             stem = _archive_path(file.path)
             if file.result is None and file.path == stem and stem in broken:
@@ -180,7 +182,7 @@ class Linker:
         except OSError as error:
             give_up(self._tree, file, refused(error))
 
-    def _met(self, parent: int, file: Incoming, name: str) -> Optional[Result]:
+    def _met(self, parent: int, file: Incoming, name: str) -> Result | None:
         """Something has the name: ourselves after a lost reply, a link, or another's file."""
         there = os.stat(name, dir_fd=parent, follow_symlinks=False)
         ours = os.stat(file.temp, dir_fd=parent, follow_symlinks=False)

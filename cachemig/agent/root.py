@@ -1,12 +1,16 @@
 """What cachemig itself keeps at a root, below ``.cachemig/``: lock, receipts, notes of temps."""
 
+from __future__ import annotations
+
+import contextlib
 import fcntl
 import json
 import os
 import socket
 import stat
 import time
-from typing import Iterable, Iterator, List, Optional
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from .protocol import ASIDE_PREFIX, OWN_DIRECTORY, TEMP_PREFIX
 from .tree import Tree
@@ -30,7 +34,7 @@ class OwnFiles:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._lock_fd: Optional[int] = None
+        self._lock_fd: int | None = None
 
     def lock(self, run_id: str, who: str) -> None:
         """Hold the root until this process ends, however it ends.
@@ -73,10 +77,8 @@ class OwnFiles:
     def forget_temps(self, writer: str) -> None:
         """Drop the note of a writer that left no temp behind."""
         parent, name = self._tree.split(f"{_TEMPS}/{writer}")
-        try:
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=parent)
-        except FileNotFoundError:
-            pass
 
     def sweep_temps(self) -> int:
         """Remove the temps that dead writers noted; the caller must hold the lock."""
@@ -91,13 +93,13 @@ class OwnFiles:
             self.forget_temps(writer)
         return removed
 
-    def append_receipts(self, writer: str, receipts: "List[dict]") -> None:
+    def append_receipts(self, writer: str, receipts: list[dict[str, Any]]) -> None:
         """Add receipts to this writer's file; one line of JSON for each."""
         lines = "".join(json.dumps(receipt) + "\n" for receipt in receipts)
         if lines:
             self._append(f"{_RECEIPTS}/{writer}.jsonl", lines)
 
-    def receipts(self) -> "Iterator[dict]":
+    def receipts(self) -> Iterator[Any]:
         """Read every receipt at this root; a torn last line is passed over."""
         try:
             names = sorted(os.listdir(self._tree.directory(_RECEIPTS)))
@@ -146,7 +148,7 @@ class OwnFiles:
         finally:
             os.close(fd)
 
-    def _lines(self, path: str) -> "Iterator[dict]":
+    def _lines(self, path: str) -> Iterator[Any]:
         parent, name = self._tree.split(path)
         try:
             fd = os.open(name, _READ, dir_fd=parent)

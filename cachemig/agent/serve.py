@@ -1,5 +1,7 @@
 """The agent's loop: take a request, do it, answer; end when nobody speaks any more."""
 
+from __future__ import annotations
+
 import grp
 import os
 import platform
@@ -7,24 +9,25 @@ import socket
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from . import archive, deep
+from . import files
 from .durable import file_system_type
 from .frames import Channel, Frame, PeerLost, error_payload, unpack_json
 from .intake import Intake, Origin
 from .mover import DialledSource, LocalSource, Mover, Source
 from .peer import AgentError, Peer
-from .protocol import PROTOCOL_VERSION, SILENCE_LIMIT_S, Kind
+from .protocol import PROTOCOL_VERSION, Kind
 from .root import Locked, OwnFiles
-from .source import Unreadable, digest_of, open_source, read_batch
+from .source import read_batch
 from .tree import BadPath, Tree
 from .walk import Links, WalkFailed, walk
 
 _ROWS_AT_ONCE = 2000
 _ROWS_INTERVAL_S = 1.0
 
-Arguments = Dict[str, Any]
+Arguments = dict[str, Any]
 
 
 class Refused(Exception):
@@ -41,14 +44,14 @@ class Agent:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._tree: Optional[Tree] = None
+        self._tree: Tree | None = None
         self._links = Links([])
-        self._gid: Optional[int] = None
+        self._gid: int | None = None
         self._origin = Origin("", "", "", "")
-        self._intake: Optional[Intake] = None
-        self._mover: Optional[Mover] = None
-        self._source: Optional[Source] = None
-        self._operations: Dict[str, Callable[[int, Arguments], None]] = {
+        self._intake: Intake | None = None
+        self._mover: Mover | None = None
+        self._source: Source | None = None
+        self._operations: dict[str, Callable[[int, Arguments], None]] = {
             "open": self._open,
             "dial": self._dial,
             "move": self._move,
@@ -107,9 +110,9 @@ class Agent:
     def _reply(self, request: int, value: Any) -> None:
         self._channel.send_json(Kind.REPLY, request, value)
 
-    def _reply_rows(self, request: int, rows: "Iterator[Any]", weigh: Callable[[Any], int]) -> None:
+    def _reply_rows(self, request: int, rows: Iterator[Any], weigh: Callable[[Any], int]) -> None:
         """Send rows as they come: by weight, and at least every second."""
-        held: List[Any] = []
+        held: list[Any] = []
         weight, sent_at = 0, time.monotonic()
         for row in rows:
             held.append(row)
@@ -168,9 +171,9 @@ class Agent:
 
     def _dial(self, request: int, arguments: Arguments) -> None:
         """Start an agent at one end of a mover; with the destination the mover is ready."""
-        peer = Peer(arguments["argv"], float(arguments.get("silence_limit_s", SILENCE_LIMIT_S)))
+        limits = float(arguments["wait_s"]), float(arguments["silence_limit_s"])
+        peer = Peer(arguments["argv"], *limits)
         try:
-            peer.start(float(arguments["wait_s"]))
             about = peer.call("open", **arguments["open"])
         except (PeerLost, AgentError) as error:
             self._refuse(request, _lost(arguments["end"], peer, error))
@@ -203,74 +206,24 @@ class Agent:
         self._reply_rows(request, found, lambda listing: 1 + len(listing.entries))
 
     def _stat(self, request: int, arguments: Arguments) -> None:
-        self._reply(request, [self._look(path) for path in arguments["paths"]])
-
-    def _look(self, path: str) -> Optional[List[int]]:
-        try:
-            status = self._root.lstat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        if status.st_mode & 0o170000 == 0o120000:
-            return None
-        return [status.st_size, status.st_mtime_ns]
+        self._reply(request, [files.look(self._root, path) for path in arguments["paths"]])
 
     def _digest(self, request: int, arguments: Arguments) -> None:
-        self._reply_rows(request, map(self._digest_one, arguments["paths"]), lambda _: 1)
-
-    def _digest_one(self, path: str) -> List[Any]:
-        try:
-            fd = open_source(self._root, Links([]), path)
-        except Unreadable as trouble:
-            return [path, 0, "", trouble.outcome.value + ": " + trouble.why]
-        try:
-            return [path, os.fstat(fd).st_size, digest_of(fd).hex(), ""]
-        except OSError as error:
-            return [path, 0, "", error.strerror or "unreadable"]
-        finally:
-            os.close(fd)
+        rows = (files.digest(self._root, path) for path in arguments["paths"])
+        self._reply_rows(request, rows, lambda _: 1)
 
     def _check(self, request: int, arguments: Arguments) -> None:
-        inspect = deep.check_file if arguments.get("deep") else archive.check_file
-
-        def check_one(path: str) -> List[Any]:
-            try:
-                fd = open_source(self._root, self._links, path)
-            except Unreadable as trouble:
-                return [path, 0, trouble.why]
-            try:
-                size_bytes = os.fstat(fd).st_size
-                return [path, size_bytes, inspect(fd, size_bytes, path)]
-            except OSError as error:
-                return [path, 0, error.strerror or "unreadable"]
-            finally:
-                os.close(fd)
-
-        self._reply_rows(request, map(check_one, arguments["paths"]), lambda _: 1)
+        deep = bool(arguments.get("deep"))
+        paths = arguments["paths"]
+        rows = (files.check(self._root, self._links, path, deep_check=deep) for path in paths)
+        self._reply_rows(request, rows, lambda _: 1)
 
     def _touch(self, request: int, arguments: Arguments) -> None:
-        moved = 0
-        for path, mtime_ns in arguments["times"]:
-            try:
-                parent, name = self._root.split(path)
-                fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=parent)
-            except OSError:
-                continue
-            try:
-                status = os.fstat(fd)
-                if status.st_mtime_ns < mtime_ns:
-                    os.utime(fd, ns=(max(status.st_atime_ns, mtime_ns), mtime_ns))
-                    moved += 1
-            except (OSError, OverflowError):
-                continue
-            finally:
-                os.close(fd)
+        moved = sum(files.touch(self._root, path, time) for path, time in arguments["times"])
         self._reply(request, moved)
 
     def _space(self, request: int, _: Arguments) -> None:
-        found = os.fstatvfs(self._root.fd)
-        free_bytes = found.f_bavail * found.f_frsize
-        free_inodes = found.f_favail if found.f_files else -1
-        self._reply(request, [free_bytes, found.f_blocks * found.f_frsize, free_inodes])
+        self._reply(request, files.space(self._root))
 
     def _lock(self, request: int, arguments: Arguments) -> None:
         try:
@@ -298,7 +251,7 @@ def _group_id(group: str) -> int:
         raise Refused("group", f"there is no group {group!r}") from None
 
 
-def _trees(paths: List[str]) -> List[Tree]:
+def _trees(paths: list[str]) -> list[Tree]:
     return [Tree(path) for path in paths if os.path.isdir(path)]
 
 
@@ -312,7 +265,7 @@ def _lost(end: str, peer: Peer, error: Exception) -> Any:
     return about
 
 
-def _die(about: "threading.ExceptHookArgs") -> None:
+def _die(about: threading.ExceptHookArgs) -> None:
     """End the agent when a thread of it fails, since whoever waits for that thread would hang."""
     sys.__excepthook__(about.exc_type, about.exc_value or Exception(), about.exc_traceback)
     sys.stderr.flush()

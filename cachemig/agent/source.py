@@ -1,10 +1,12 @@
 """Read files of a batch as frames, and notice when one changes under our hands."""
 
+from __future__ import annotations
+
 import errno
 import hashlib
 import os
 import struct
-from typing import Iterator, List, Optional
+from collections.abc import Iterator
 
 from . import archive
 from .protocol import PART_BYTES, Kind, Outcome
@@ -25,7 +27,7 @@ class Unreadable(Exception):
         self.why = why
 
 
-def read_batch(tree: Tree, links: Links, paths: List[str]) -> "Iterator[tuple[Kind, bytes]]":
+def read_batch(tree: Tree, links: Links, paths: list[str]) -> Iterator[tuple[Kind, bytes]]:
     """Yield the PART and LAST frames of each file, in order.
 
     A LAST frame holds the file's index, its outcome (empty: read whole), size, mtime and
@@ -72,7 +74,7 @@ def open_source(tree: Tree, links: Links, path: str) -> int:
         raise Unreadable(Outcome.FAILED, error.strerror or str(error)) from None
 
 
-def _read_file(fd: int, index: int, path: str) -> "Iterator[tuple[Kind, bytes]]":
+def _read_file(fd: int, index: int, path: str) -> Iterator[tuple[Kind, bytes]]:
     before = os.fstat(fd)
     digest = hashlib.sha256()
     checker = archive.checker(path)
@@ -84,7 +86,7 @@ def _read_file(fd: int, index: int, path: str) -> "Iterator[tuple[Kind, bytes]]"
         digest.update(data)
         if checker is not None and data:
             checker.feed(data)
-        if not data or len(data) < PART_BYTES and size_bytes >= before.st_size:
+        if not data or (len(data) < PART_BYTES and size_bytes >= before.st_size):
             break
         if held:
             yield Kind.PART, PART.pack(index) + held
@@ -107,9 +109,7 @@ def _read(fd: int) -> bytes:
         raise Unreadable(Outcome.FAILED, error.strerror or str(error)) from None
 
 
-def _settled_mtime_ns(
-    fd: int, before: os.stat_result, size_bytes: int, sha256: bytes
-) -> int:
+def _settled_mtime_ns(fd: int, before: os.stat_result, size_bytes: int, sha256: bytes) -> int:
     """The file's mtime, if what was read is what it held all the while.
 
     BitBake touches an object on every hit, so new times alone are no reason to give up:
@@ -135,7 +135,7 @@ def digest_of(fd: int) -> bytes:
         digest.update(data)
 
 
-def read_parts(fd: int, limit_bytes: Optional[int] = None) -> Iterator[bytes]:
+def read_parts(fd: int, limit_bytes: int | None = None) -> Iterator[bytes]:
     """Yield a file's bytes in parts; with a limit, no more than that many bytes."""
     left = limit_bytes
     while left is None or left > 0:

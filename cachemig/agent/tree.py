@@ -4,11 +4,12 @@ No string path is resolved by the kernel after the root was opened, so a link th
 swapped in at any moment leads nowhere.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import stat
 from collections import OrderedDict
-from typing import Optional
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -21,7 +22,7 @@ class BadPath(Exception):
     """A path that could lead outside its root, or that no file can have."""
 
 
-def parts_of(path: str) -> list:
+def parts_of(path: str) -> list[str]:
     """Split a relative path and refuse every part that is not a plain name."""
     parts = path.split("/")
     for part in parts:
@@ -33,11 +34,11 @@ def parts_of(path: str) -> list:
 class Tree:
     """A directory tree that is never left; keeps its last used directories open."""
 
-    def __init__(self, path: str, gid: Optional[int] = None) -> None:
+    def __init__(self, path: str, gid: int | None = None) -> None:
         self.path = os.path.realpath(path)
         self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._gid = gid
-        self._open: "OrderedDict[str, int]" = OrderedDict()
+        self._open: OrderedDict[str, int] = OrderedDict()
 
     def directory(self, path: str, *, create: bool = False) -> int:
         """A descriptor of the directory; it belongs to the tree and stays valid for a while.
@@ -60,7 +61,7 @@ class Tree:
             os.close(self._open.popitem(last=False)[1])
         return fd
 
-    def split(self, path: str, *, create: bool = False) -> "tuple[int, str]":
+    def split(self, path: str, *, create: bool = False) -> tuple[int, str]:
         """The directory descriptor and the base name of a path."""
         parts_of(path)
         parent, _, name = path.rpartition("/")

@@ -1,9 +1,12 @@
 """Walk a cache, directory by directory, so that nothing unread is mistaken for empty."""
 
+from __future__ import annotations
+
 import os
 import re
 import stat
-from typing import Dict, Iterator, List, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from .protocol import OWN_DIRECTORY
 from .tree import Tree
@@ -11,6 +14,10 @@ from .tree import Tree
 _SLOT_DIRECTORY = re.compile(r"[0-9a-f]{2}")
 _OBJECT_PREFIX = "sstate:"
 _MAX_DEPTH = 12
+
+
+Entry = tuple[Any, ...]
+"""Name, type (f, l or o), size, mtime, and for a link what it says: a `FileEntry`."""
 
 
 class WalkFailed(Exception):
@@ -28,16 +35,16 @@ class Listing(NamedTuple):
     path: str
     mtime_ns: int
     unchanged: bool
-    entries: List[tuple]
+    entries: list[Entry]
 
 
 class Links:
     """Resolves links whose target lies below one of the roots that may be followed."""
 
-    def __init__(self, trees: "List[Tree]") -> None:
+    def __init__(self, trees: list[Tree]) -> None:
         self._trees = trees
 
-    def resolve(self, tree: Tree, path: str, target: str) -> "tuple[Tree, str] | None":
+    def resolve(self, tree: Tree, path: str, target: str) -> tuple[Tree, str] | None:
         """The tree and path that a link leads to; None when it leads elsewhere or nowhere."""
         start = os.path.join(tree.path, os.path.dirname(path))
         real = os.path.realpath(os.path.join(start, target))
@@ -46,7 +53,7 @@ class Links:
                 return candidate, os.path.relpath(real, candidate.path)
         return None
 
-    def stat(self, tree: Tree, path: str, target: str) -> "os.stat_result | None":
+    def stat(self, tree: Tree, path: str, target: str) -> os.stat_result | None:
         """The status of a link's target if that is a regular file below a followed root."""
         found = self.resolve(tree, path, target)
         if found is None:
@@ -58,7 +65,7 @@ class Links:
         return status if stat.S_ISREG(status.st_mode) else None
 
 
-def walk(tree: Tree, links: Links, subtree: str, known: Dict[str, int]) -> Iterator[Listing]:
+def walk(tree: Tree, links: Links, subtree: str, known: dict[str, int]) -> Iterator[Listing]:
     """List a subtree; a known leaf directory with its old time is not read.
 
     Raises:
@@ -81,7 +88,7 @@ def walk(tree: Tree, links: Links, subtree: str, known: Dict[str, int]) -> Itera
         except FileNotFoundError as error:
             if path != subtree:
                 continue
-            raise WalkFailed(path, error.strerror) from None
+            raise WalkFailed(path, error.strerror or "missing") from None
         except OSError as error:
             raise WalkFailed(path, error.strerror or str(error)) from None
         yield Listing(path, mtime_ns, False, entries)
@@ -93,9 +100,9 @@ def _is_as_known(tree: Tree, path: str, mtime_ns: int) -> bool:
     return stat.S_ISDIR(status.st_mode) and status.st_mtime_ns == mtime_ns
 
 
-def _read(tree: Tree, links: Links, path: str, fd: int) -> "tuple[List[tuple], List[str]]":
-    entries: List[tuple] = []
-    directories: List[str] = []
+def _read(tree: Tree, links: Links, path: str, fd: int) -> tuple[list[Entry], list[str]]:
+    entries: list[Entry] = []
+    directories: list[str] = []
     prefix = path + "/" if path else ""
     with os.scandir(fd) as found:
         for entry in found:
@@ -112,7 +119,7 @@ def _read(tree: Tree, links: Links, path: str, fd: int) -> "tuple[List[tuple], L
     return entries, directories
 
 
-def _describe(tree: Tree, links: Links, prefix: str, entry: "os.DirEntry[str]") -> tuple:
+def _describe(tree: Tree, links: Links, prefix: str, entry: os.DirEntry[str]) -> Entry:
     if entry.is_symlink():
         target = os.readlink(entry.name, dir_fd=tree.directory(prefix.rstrip("/")))
         path = prefix + entry.name

@@ -1,5 +1,6 @@
 """`cachemig sync OLD NEW`: the main road."""
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -50,6 +51,7 @@ def sync(
 ) -> None:
     """Copy what OLD holds to where NEW's shard map wants it; run again to finish the rest."""
     from cachemig.core.units import parse_rate
+    from cachemig.engine.destinations import Destinations
     from cachemig.engine.scan import ScanOptions
     from cachemig.engine.survey import saved_inventory, scan_site
     from cachemig.engine.sync import SyncOptions, perform, plan_sync
@@ -60,16 +62,17 @@ def sync(
     options = SyncOptions(run.run_id, connections or config.sync.connections, cap)
     detour = _detour(run_on, via_here=via_here)
     run.open_log()
-    if saved:
-        inventory = saved_inventory(config, old_site, run.tell)
-    else:
-        inventory = scan_site(config, old_site, ScanOptions(full=full), run.tell).inventory
-    path = config.state_dir / "plans" / f"{run.run_id}.parquet"
-    plan = plan_sync(config, inventory, new_site, detour, path)
-    for line in str(plan).splitlines():
-        run.echo(line) if dry_run else run.say(line)
-    if not dry_run:
-        perform(config, plan, options, run.tell)
+    with nullcontext() if dry_run else Destinations(config, new_site, run.run_id) as destinations:
+        if saved:
+            inventory = saved_inventory(config, old_site, run.tell)
+        else:
+            inventory = scan_site(config, old_site, ScanOptions(full=full), run.tell).inventory
+        path = config.state_dir / "plans" / f"{run.run_id}.parquet"
+        plan = plan_sync(config, inventory, new_site, detour, path)
+        for line in str(plan).splitlines():
+            run.echo(line) if destinations is None else run.say(line)
+        if destinations is not None:
+            perform(config, plan, options, destinations, run.tell)
 
 
 def _detour(run_on: str | None, *, via_here: bool) -> "Detour":

@@ -8,7 +8,8 @@ from cachemig.engine.account import Account, Done
 from cachemig.engine.batches import Consignment, consign, stale_times
 from cachemig.stores.base import Store
 
-ROWS_AT_ONCE = 2000
+FIRST_ROWS = 1000
+ROWS_AT_ONCE = 8000
 TIME_SLACK_NS = 2_000_000_000
 
 
@@ -31,7 +32,7 @@ class Asker:
         """
         start = 0
         while not stopped():
-            rows = self._plan.rows(self._pair, start, ROWS_AT_ONCE)
+            rows = self._plan.rows(self._pair, start, ROWS_AT_ONCE if start else FIRST_ROWS)
             if not rows:
                 return
             start += len(rows)

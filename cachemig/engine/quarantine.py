@@ -17,7 +17,7 @@ from cachemig.engine.proof import FileState, Finding, is_unreadable
 from cachemig.engine.scan import ScanOptions
 from cachemig.engine.survey import scan_site
 from cachemig.stores.open import open_store
-from cachemig.stores.remote import RemoteStore, who_runs_this
+from cachemig.stores.remote import Holder, RemoteStore, who_runs_this
 
 _SIGNATURE = ".sig"
 _TO_SET_ASIDE = frozenset({FileState.DAMAGED, FileState.DIFFERS})
@@ -74,8 +74,8 @@ def perform_quarantine(
     for archive in plan:
         by_server[archive.server].append(archive.path)
     for server, paths in by_server.items():
-        with closing(open_store(config, site, site.server(server))) as store:
-            store.lock(run_id, who_runs_this())
+        holder = Holder(run_id, who_runs_this())
+        with closing(open_store(config, site, site.server(server), holder)) as store:
             names = [name for path in paths for name in (path, path + _SIGNATURE)]
             there = [
                 name

@@ -56,10 +56,13 @@ class Route:
                 return f"within {self.mover_host}"
             case "run on":
                 return f"through {self.mover_host}, as --run-on says"
-        return "through this machine"
+            case "through this machine":
+                return self.way
 
 
-def route(config: Config, old: tuple[Site, Server], new: tuple[Site, Server], detour: Detour) -> Route:
+def route(
+    config: Config, old: tuple[Site, Server], new: tuple[Site, Server], detour: Detour
+) -> Route:
     """Choose the way from a server of the old site to one of the new site.
 
     Raises:

@@ -1,9 +1,7 @@
 """Bring what an old site holds to where a new one wants it: plan, then perform."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +13,12 @@ from cachemig.config import Config, Site
 from cachemig.core.events import Notice, SyncPlanned, Tell
 from cachemig.core.outcomes import Tally
 from cachemig.engine.adapt import MAX_LANES
+from cachemig.engine.destinations import Destinations
 from cachemig.engine.limits import SharedLimit
 from cachemig.engine.pair import Job, PairRun
 from cachemig.engine.routes import Detour, Route, route
 from cachemig.files import effective_maps
-from cachemig.stores.open import open_store
-from cachemig.stores.remote import RemoteStore, who_runs_this
+from cachemig.stores.remote import RemoteStore
 
 _STOP_WAIT_S = 5.0
 
@@ -76,7 +74,13 @@ class SyncOptions:
     bwlimit_bytes_per_s: float = 0
 
 
-def perform(config: Config, sync_plan: SyncPlan, options: SyncOptions, tell: Tell) -> Tally:
+def perform(
+    config: Config,
+    sync_plan: SyncPlan,
+    options: SyncOptions,
+    destinations: Destinations,
+    tell: Tell,
+) -> Tally:
     """Do what the plan says; what is there already is not sent again.
 
     Raises:
@@ -84,41 +88,19 @@ def perform(config: Config, sync_plan: SyncPlan, options: SyncOptions, tell: Tel
         CachemigError: a server gave out; the other pairs were finished first.
     """
     plan = sync_plan.plan
-    new = config.site(plan.new_site)
     for total in plan.totals:
         tell(SyncPlanned(*total.pair, total.objects + total.signatures, total.size_bytes))
-    used = [server for server in new.servers if server.name in {p.server for p in plan.pairs}]
-    with (
-        _controls(config, new, [server.name for server in used], options.run_id) as controls,
-        ReceiptWriter(config.state_dir, options.run_id, plan.old_site, plan.new_site) as receipts,
-    ):
-        swept = sum(control.sweep_temps() for control in controls.values())
-        if swept:
-            tell(Notice(f"removed {swept} temporary files of runs that did not end well"))
+    controls = destinations.stores({pair.server for pair in plan.pairs})
+    swept = sum(control.swept_temps for control in controls.values())
+    if swept:
+        tell(Notice(f"removed {swept} temporary files of runs that did not end well"))
+    with ReceiptWriter(config.state_dir, options.run_id, plan.old_site, plan.new_site) as receipts:
         runs = _pair_runs(config, sync_plan, options, controls, receipts, tell)
         _run_all(runs)
     for run in runs:
         if run.error is not None:
             raise run.error
     return sum((run.tally for run in runs), Tally())
-
-
-@contextmanager
-def _controls(
-    config: Config, new: Site, servers: Sequence[str], run_id: str
-) -> Iterator[dict[str, RemoteStore]]:
-    """Connect to the destinations and lock them, all at once."""
-
-    def locked(server: str) -> RemoteStore:
-        store = open_store(config, new, new.server(server))
-        stack.callback(store.close)
-        store.lock(run_id, who_runs_this())
-        return store
-
-    with ExitStack() as stack:
-        with ThreadPoolExecutor(max(1, len(servers))) as pool:
-            opened = list(pool.map(locked, servers))
-        yield dict(zip(servers, opened, strict=True))
 
 
 def _pair_runs(

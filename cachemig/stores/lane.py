@@ -51,9 +51,8 @@ class Lane:
         self._plan = plan
         self._diagnose = diagnose
         self._batches: dict[int, Sequence[WantedFile]] = {}
-        self._peer = Peer(list(plan.mover_argv), plan.silence_limit_s)
+        self._peer = Peer(list(plan.mover_argv), CONNECT_WAIT_S, plan.silence_limit_s)
         try:
-            self._peer.start(CONNECT_WAIT_S)
             self._open_ends(writer)
         except AgentError as error:
             self._peer.close()
@@ -118,15 +117,18 @@ class Lane:
     def _open_ends(self, writer: str) -> None:
         plan = self._plan
         far = {"wait_s": CONNECT_WAIT_S, "silence_limit_s": plan.silence_limit_s}
-        if plan.source_is_local:
-            self._peer.call("open", **plan.source.opening())
-        else:
-            opening = plan.source.opening()
-            self._peer.call("dial", end="source", argv=plan.source.argv, open=opening, **far)
-        opening = plan.destination.opening(
+        source = plan.source.opening()
+        target = plan.destination.opening(
             writer=writer, run_id=plan.run_id, source_site=plan.source_site
         )
-        self._peer.call("dial", end="destination", argv=plan.destination.argv, open=opening, **far)
+        requests: list[tuple[str, dict[str, Any]]] = [
+            ("open", source)
+            if plan.source_is_local
+            else ("dial", {"end": "source", "argv": plan.source.argv, "open": source, **far}),
+            ("dial", {"end": "destination", "argv": plan.destination.argv, "open": target, **far}),
+        ]
+        for _ in self._peer.call_each(requests):
+            pass
 
     def _explained(self, error: AgentError) -> CachemigError:
         end = error.about.get("end")

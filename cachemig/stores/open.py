@@ -15,7 +15,7 @@ from cachemig.core.urls import ServerUrl
 from cachemig.errors import CachemigError, UsageError
 from cachemig.stores.diagnosis import diagnose
 from cachemig.stores.pipes import agent_argv
-from cachemig.stores.remote import RemoteStore, Rooted
+from cachemig.stores.remote import Holder, RemoteStore, Rooted
 
 SILENCE_LIMIT_S = 30.0
 MAX_HANDSHAKES = 8
@@ -29,14 +29,17 @@ _handshakes: defaultdict[str, threading.Semaphore] = defaultdict(
 )
 
 
-def open_store(config: Config, site: Site, server: Server) -> RemoteStore:
-    """Connect to a server's root.
+def open_store(
+    config: Config, site: Site, server: Server, holder: Holder | None = None
+) -> RemoteStore:
+    """Connect to a server's root; with a holder, lock it and sweep what dead runs left there.
 
     Raises:
+        LockedError: another run holds it.
         CachemigError: it can not be reached, does not prove who it is, or has no such root.
     """
     place = rooted(config, site, server)
-    return connecting(server.url, lambda: RemoteStore(place, diagnose, SILENCE_LIMIT_S))
+    return connecting(server.url, lambda: RemoteStore(place, diagnose, SILENCE_LIMIT_S, holder))
 
 
 @contextmanager

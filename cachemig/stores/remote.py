@@ -60,18 +60,40 @@ class Rooted(NamedTuple):
         return {**about, "server": self.server, **more}
 
 
+class Holder(NamedTuple):
+    """Who holds a root for writing: told to whoever finds it locked."""
+
+    run_id: str
+    who: str
+
+
 class RemoteStore:
     """A `Store` behind an agent, on this machine or another; one request at a time."""
 
-    def __init__(self, rooted: Rooted, diagnose: Diagnose, silence_limit_s: float) -> None:
+    def __init__(
+        self,
+        rooted: Rooted,
+        diagnose: Diagnose,
+        silence_limit_s: float,
+        holder: Holder | None = None,
+    ) -> None:
+        """Connect, open the root, and with a holder lock it and sweep what dead runs left.
+
+        Raises:
+            LockedError: another run holds the root.
+            CachemigError: the server can not be reached, or has no such root.
+        """
         self.server = rooted.server
         self.rooted = rooted
         self._diagnose = diagnose
         self._lock = threading.RLock()
-        self._peer = Peer(list(rooted.argv), silence_limit_s)
+        self._peer = Peer(list(rooted.argv), CONNECT_WAIT_S, silence_limit_s)
+        requests = [("open", rooted.opening())]
+        if holder is not None:
+            requests += [("lock", holder._asdict()), ("sweep", {})]
         with self._asking():
-            self._peer.start(CONNECT_WAIT_S)
-            self.about: dict[str, Any] = self._peer.call("open", **rooted.opening())
+            answers = list(self._peer.call_each(requests))
+        self.swept_temps = int(answers[-1]) if holder is not None else 0
 
     def list(self, subtree: str, known: Mapping[str, int]) -> Iterator[DirectoryListing]:
         """Walk a subtree on the far side; see `Store.list`."""
@@ -83,9 +105,9 @@ class RemoteStore:
 
     def stat(self, paths: Sequence[str]) -> Sequence[FileStat | None]:
         """Look at planned names; see `Store.stat`."""
-        requests = ({"paths": part} for part in _parts(paths))
+        requests = (("stat", {"paths": part}) for part in _parts(paths))
         with self._asking():
-            answers = [row for rows in self._peer.call_each("stat", requests) for row in rows]
+            answers = [row for rows in self._peer.call_each(requests) for row in rows]
         return [None if row is None else FileStat(*row) for row in answers]
 
     def digest(self, paths: Sequence[str]) -> Iterator[FileDigest]:
@@ -103,23 +125,14 @@ class RemoteStore:
 
     def touch(self, times: Iterable[tuple[str, int]]) -> int:
         """Move modification times forward; see `Store.touch`."""
-        requests = ({"times": part} for part in _parts(list(times)))
+        requests = (("touch", {"times": part}) for part in _parts(list(times)))
         with self._asking():
-            return sum(self._peer.call_each("touch", requests))
+            return sum(self._peer.call_each(requests))
 
     def space(self) -> Space:
         """Tell what is free; see `Store.space`."""
         with self._asking():
             return Space(*self._peer.call("space"))
-
-    def lock(self, run_id: str, who: str) -> None:
-        """Hold the root for this run until the connection ends.
-
-        Raises:
-            LockedError: another run holds it.
-        """
-        with self._asking():
-            self._peer.call("lock", run_id=run_id, who=who)
 
     def sweep_temps(self) -> int:
         """Remove the temps of dead runs; see `Store.sweep_temps`."""
