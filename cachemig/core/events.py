@@ -8,20 +8,17 @@ Names of fields and types are a promise (report/events.schema.json): new ones ma
 renamed or reused.
 """
 
-import base64
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import ClassVar, TypeAlias
 
 from cachemig.agent.protocol import Outcome
+from cachemig.core.json_values import JsonValue, field_as_json, text_as_json
 from cachemig.core.outcomes import Amount, Tally
 from cachemig.core.units import print_size
 from cachemig.errors import CachemigError, ExitCode
 
 SCHEMA_VERSION = "1.0"
-
-JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | Mapping[str, JsonValue] | None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +31,7 @@ class Event:
         """Give the fields as JSON values, the type first."""
         line: dict[str, JsonValue] = {"type": self.type}
         for field in fields(self):
-            line |= _field_as_json(field.name, getattr(self, field.name))
+            line |= field_as_json(field.name, getattr(self, field.name))
         return line
 
 
@@ -274,50 +271,3 @@ class Row(Event):
     def __str__(self) -> str:
         """Give the columns as words."""
         return " ".join(f"{name}={value}" for name, value in self.values.items())
-
-
-def text_as_json(name: str, text: str) -> dict[str, JsonValue]:
-    """Give a text as valid UTF-8 and, when it was not, its bytes as ``<name>_b64`` too."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raw = _raw_bytes(text)
-        return {name: _valid(text), f"{name}_b64": base64.b64encode(raw).decode("ascii")}
-    return {name: text}
-
-
-def _valid(text: str) -> str:
-    return _raw_bytes(text).decode("utf-8", "backslashreplace")
-
-
-def _raw_bytes(text: str) -> bytes:
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
-
-
-def _field_as_json(name: str, value: object) -> dict[str, JsonValue]:
-    if isinstance(value, Outcome):
-        return {name: value.value}
-    if isinstance(value, str):
-        return text_as_json(name, value)
-    return {name: value_as_json(value)}
-
-
-def value_as_json(value: object) -> JsonValue:
-    """Turn a field into what JSON knows; a text that is not UTF-8 is escaped."""
-    if isinstance(value, Outcome):
-        return value.value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, Mapping):
-        pairs: dict[str, JsonValue] = {}
-        for name, item in value.items():
-            pairs |= _field_as_json(_valid(str(name)), item)
-        return pairs
-    if isinstance(value, list | tuple | set | frozenset):
-        return [value_as_json(item) for item in value]
-    return _valid(str(value))

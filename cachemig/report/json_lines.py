@@ -8,7 +8,8 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from cachemig.core.events import Event, JsonValue
+from cachemig.core.events import Event
+from cachemig.core.json_values import JsonValue
 from cachemig.report.output import LineOutput
 
 MAX_LINE_BYTES = 64 * 1024

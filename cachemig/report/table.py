@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
-from cachemig.core.events import JsonValue, value_as_json
+from cachemig.core.json_values import JsonValue, value_as_json
 from cachemig.core.quoting import printable
 from cachemig.core.units import print_size
 
