@@ -68,34 +68,33 @@ def arguments() -> argparse.Namespace:
 def line(result: Result) -> str:
     """One result as it comes."""
     load = os.getloadavg()[0]
-    ending = result.problem or f"{result.wire_bytes / 1e6:.0f} MB over the wire, load {load:.1f}"
+    spent = f"{result.cpu_s:.1f} s of CPU, {result.wire_bytes / 1e6:.0f} MB received"
+    ending = result.problem or f"{spent}, load {load:.1f}"
     return f"{result.scenario}: {result.copier}: {result.seconds:.2f} s, {ending}"
 
 
 def table(scenario: str, results: Sequence[Result]) -> str:
     """Write a scenario's medians, and each as a multiple of ours."""
-    by_copier = good_seconds(results)
-    ours = statistics.median(by_copier.get(OURS) or [0])
-    rows = [f"{scenario:<32} {'median':>8} {'least':>8} {'most':>8}  times ours"]
-    for copier, seconds in by_copier.items():
-        if not seconds:
-            rows.append(f"{copier:<32}   failed")
-            continue
-        median = statistics.median(seconds)
-        ratio = f"{median / ours:.2f}" if ours else "-"
-        rows.append(
-            f"{copier:<32} {median:>7.2f}s {min(seconds):>7.2f}s {max(seconds):>7.2f}s  {ratio}"
-        )
+    by_copier: dict[str, list[Result]] = {}
+    for result in results:
+        by_copier.setdefault(result.copier, []).append(result)
+    good = {name: [r for r in found if not r.problem] for name, found in by_copier.items()}
+    ours_s = statistics.median([result.seconds for result in good.get(OURS, [])] or [0])
+    rows = [f"{scenario:<32} {'median':>9} {'least':>9} {'most':>9} {'CPU':>7}  times ours"]
+    rows += [row(name, found, ours_s) for name, found in good.items()]
     return "\n".join([*rows, ""])
 
 
-def good_seconds(results: Sequence[Result]) -> dict[str, list[float]]:
-    """Times of the runs that count, by copier."""
-    by_copier: dict[str, list[float]] = {result.copier: [] for result in results}
-    for result in results:
-        if not result.problem:
-            by_copier[result.copier].append(result.seconds)
-    return by_copier
+def row(copier: str, good: Sequence[Result], ours_s: float) -> str:
+    """One line of a table."""
+    if not good:
+        return f"{copier:<32}    failed"
+    seconds = [result.seconds for result in good]
+    median_s = statistics.median(seconds)
+    cpu_s = statistics.median(result.cpu_s for result in good)
+    ratio = f"{median_s / ours_s:.2f}" if ours_s else "-"
+    times = " ".join(f"{value:>8.2f}s" for value in (median_s, min(seconds), max(seconds)))
+    return f"{copier:<32} {times} {cpu_s:>6.1f}s  {ratio}"
 
 
 def record(results: Sequence[Result]) -> Mapping[str, object]:

@@ -15,12 +15,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, TypeAlias
 
 NAMESPACES = Path("/run/netns")
 NEAR_ADDRESS, FAR_ADDRESS, LOOPBACK_ADDRESS = "10.77.1.1", "10.77.2.1", "127.0.0.1"
 SSH_PORT = 2222
 START_LIMIT_S = 20
+Child: TypeAlias = "subprocess.Popen[bytes]"
 # One cipher for all copiers: they differ in what they prefer, and ours shall not win by that.
 SSHD_CONFIG = """\
 Port {port}
@@ -87,11 +88,11 @@ class Link:
     """A running link. Made by `link_up`."""
 
     def __init__(
-        self, near: str, far: str, ssh: Ssh, emulator: subprocess.Popen[bytes] | None
+        self, ends: tuple[str, str], ssh: Ssh, sshd_pid: int, emulator: Child | None
     ) -> None:
-        self.near = near
-        self.far = far
+        self.near, self.far = ends
         self.ssh = ssh
+        self._sshd_pid = sshd_pid
         self._emulator = emulator
 
     def near_argv(self, argv: Sequence[str]) -> list[str]:
@@ -119,6 +120,14 @@ class Link:
         count = found[0]["stats64"]
         return int(count["rx"]["bytes"]), int(count["tx"]["bytes"])
 
+    def far_cpu_s(self) -> float:
+        """Processor time of the sshd and of all sessions that have ended.
+
+        Source: proc(5), /proc/PID/stat, fields 14 to 17 (own and of waited-for children).
+        """
+        after_name = Path("/proc", str(self._sshd_pid), "stat").read_text().rpartition(")")[2]
+        return sum(map(int, after_name.split()[11:15])) / os.sysconf("SC_CLK_TCK")
+
 
 @contextlib.contextmanager
 def link_up(shape: LinkShape, folder: Path) -> Iterator[Link]:
@@ -141,8 +150,8 @@ def link_up(shape: LinkShape, folder: Path) -> Iterator[Link]:
             address = FAR_ADDRESS
         make_keys(folder, address)
         ssh = Ssh(address, SSH_PORT, folder / "user_key", folder / "known_hosts")
-        on_exit.enter_context(sshd(far, ssh, shape.cipher, folder))
-        yield Link(near, far, ssh, carrier)
+        server = on_exit.enter_context(sshd(far, ssh, shape.cipher, folder))
+        yield Link((near, far), ssh, server.pid, carrier)
 
 
 @contextlib.contextmanager
@@ -168,9 +177,7 @@ def remove_namespaces_of_the_dead() -> None:
 
 
 @contextlib.contextmanager
-def emulator(
-    shape: LinkShape, near: str, far: str, folder: Path
-) -> Iterator[subprocess.Popen[bytes]]:
+def emulator(shape: LinkShape, near: str, far: str, folder: Path) -> Iterator[Child]:
     """Run the link emulator between two namespaces, which get an address each."""
     numbers = (shape.rtt_ms, shape.rate_mbit, shape.loss_percent, int(shape.gso))
     argv = [str(built_emulator(folder.parent.parent)), near, far, *map(str, numbers)]
@@ -202,7 +209,7 @@ def make_keys(folder: Path, address: str) -> None:
 
 
 @contextlib.contextmanager
-def sshd(where: str, ssh: Ssh, cipher: str, folder: Path) -> Iterator[None]:
+def sshd(where: str, ssh: Ssh, cipher: str, folder: Path) -> Iterator[Child]:
     """Run an sshd with default MaxStartups and MaxSessions in a namespace."""
     Path("/run/sshd").mkdir(exist_ok=True)
     settings = folder / "sshd_config"
@@ -212,13 +219,13 @@ def sshd(where: str, ssh: Ssh, cipher: str, folder: Path) -> Iterator[None]:
     argv = ["/usr/sbin/sshd", "-D", "-e", "-f", str(settings)]
     with (folder / "sshd.log").open("w") as log:
         enter = ["nsenter", f"--net={NAMESPACES / where}", "--"]
-        with child([*enter, *argv], log):
+        with child([*enter, *argv], log) as process:
             wait_for(lambda: "listening" in (folder / "sshd.log").read_text(), "sshd")
-            yield
+            yield process
 
 
 @contextlib.contextmanager
-def child(argv: Sequence[str], log: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
+def child(argv: Sequence[str], log: IO[str]) -> Iterator[Child]:
     """Run a program in the background; end it by its own process id."""
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:

@@ -1,6 +1,7 @@
 """Times copies one at a time on a quiet disk, and checks what came of each."""
 
 import os
+import resource
 import shutil
 import threading
 import time
@@ -29,6 +30,7 @@ class Result(NamedTuple):
         scenario: under which conditions.
         copier: who ran.
         seconds: wall time; for a copier that got a part of the files, scaled to all of them.
+        cpu_s: processor time of both ends together; nobody else's load is in it.
         wire_bytes: what the far end received, headers and all, unscaled.
         problem: why the run does not count; empty for a good one.
     """
@@ -36,6 +38,7 @@ class Result(NamedTuple):
     scenario: str
     copier: str
     seconds: float
+    cpu_s: float = 0.0
     wire_bytes: int = 0
     problem: str = ""
 
@@ -67,6 +70,7 @@ def timed_copy(
     calm(bench, job.source)
     received_before, _ = job.link.bytes_on_wire()
     problem = ""
+    cpu_before_s = cpu_of_both_ends_s(job)
     started = time.monotonic()
     try:
         with blackout_in_the_middle(job) if blackout else nothing():
@@ -74,8 +78,15 @@ def timed_copy(
     except Exception as error:  # noqa: BLE001  the other copiers are measured all the same
         problem = f"{type(error).__name__}: {error}"
     seconds = time.monotonic() - started
-    received, _ = job.link.bytes_on_wire()
-    return Result(scenario, name, seconds, received - received_before, problem or what_differs(job))
+    cpu_s = cpu_of_both_ends_s(job) - cpu_before_s
+    wire_bytes = job.link.bytes_on_wire()[0] - received_before
+    return Result(scenario, name, seconds, cpu_s, wire_bytes, problem or what_differs(job))
+
+
+def cpu_of_both_ends_s(job: Job) -> float:
+    """Processor time of all that was started at the near end, or by the far end's sshd."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return children.ru_utime + children.ru_stime + job.link.far_cpu_s()
 
 
 @contextmanager
