@@ -21,7 +21,7 @@ NAMESPACES = Path("/run/netns")
 NEAR_ADDRESS, FAR_ADDRESS, LOOPBACK_ADDRESS = "10.77.1.1", "10.77.2.1", "127.0.0.1"
 SSH_PORT = 2222
 START_LIMIT_S = 20
-Child: TypeAlias = "subprocess.Popen[bytes]"
+Child: TypeAlias = subprocess.Popen[bytes]
 # One cipher for all copiers: they differ in what they prefer, and ours shall not win by that.
 SSHD_CONFIG = """\
 Port {port}
