@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -125,23 +126,33 @@ class Sites:
         url = sshd.url(root) if sshd else str(root)
         self.servers[site].append(ServerOf(name, root, url, weight))
         if sshd:
-            self.log_in_at([sshd])
+            self.log_in_at(sshd)
         return root
 
-    def log_in_at(self, sshds: Iterable[Sshd]) -> None:
-        """Give the program, and a server that dials another one, the keys of these servers."""
+    def log_in_at(self, sshd: Sshd) -> None:
+        """Let one key in everywhere: the program has it, and a server that dials another one."""
+        identity = self.folder / "user_key"
         known = self.folder / "known_hosts"
-        with known.open("a") as file:
-            file.writelines(sshd.known_hosts_file.read_text() for sshd in sshds)
-        identity = self.folder / "identities"
-        identity.mkdir(exist_ok=True)
-        keys = [sshd.identity_file for sshd in sshds]
         config = self.folder / "ssh_config"
-        lines = [f"UserKnownHostsFile {known}", "GlobalKnownHostsFile /dev/null"]
-        lines += [f"IdentityFile {key}" for key in keys]
-        config.write_text("Host *\n" + "\n".join(f"  {line}" for line in lines) + "\n")
+        if not identity.exists():
+            shutil.copy(sshd.identity_file, identity)
+            shutil.copy(f"{sshd.identity_file}.pub", f"{identity}.pub")
+        for path, line in (
+            (sshd.folder / "authorized_keys", Path(f"{identity}.pub").read_text()),
+            (known, sshd.known_hosts_file.read_text()),
+        ):
+            if not path.exists() or line not in path.read_text():
+                with path.open("a") as file:
+                    file.write(line)
+        settings = {
+            "IdentityFile": identity,
+            "UserKnownHostsFile": known,
+            "GlobalKnownHostsFile": "/dev/null",
+        }
+        lines = [f"  {name} {value}" for name, value in settings.items()]
+        config.write_text("\n".join(["Host *", *lines]) + "\n")
         self.ssh |= {
-            "identity_file": str(keys[-1]),
+            "identity_file": str(identity),
             "known_hosts_file": str(known),
             "direct_config_file": str(config),
         }
