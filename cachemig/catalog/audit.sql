@@ -1,13 +1,14 @@
--- What one server holds against what we brought there; either may lack.
+-- What one server holds against what we brought there; either may lack. A link counts as
+-- absent, the companions beside it do not.
 WITH here AS NOT MATERIALIZED (
     SELECT
         concat_ws('/', nullif($folders[cache], ''), nullif(directory, ''), name) AS base,
-        size_bytes,
+        if(kind = 'link', NULL, size_bytes) AS size_bytes,
         siginfo_size_bytes,
         sig_size_bytes
     FROM inventory
     WHERE server = $server
-      AND kind IN ('object', 'signature')
+      AND kind IN ('object', 'signature', 'link')
       AND $folders[cache] IS NOT NULL
 ), files AS NOT MATERIALIZED (
     SELECT base AS path, true AS is_archive, size_bytes
