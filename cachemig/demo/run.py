@@ -33,27 +33,36 @@ class Step(NamedTuple):
 
 STEPS = (
     Step("What lies on the three servers of the old site?", "scan old"),
-    Step("And at the new site? Nothing yet, but the next steps need to know.", "scan new"),
+    Step("And on the two of the new one? Nothing yet.", "scan new"),
     Step("Where does the old site keep each part of its caches?", "shards init old"),
     Step("And where shall the new one? nfs-8 is twice as big as nfs-9.", "shards init new"),
-    Step("What the scan found: objects, signatures, strays by kind.", "inventory show old"),
-    Step("What would be copied?", "sync old new --dry-run"),
+    Step("What the scan found can be looked at again, at any time.", "inventory show old"),
+    Step("What would be copied, from where to where?", "sync old new --dry-run"),
     Step(
         "Copy it.",
         "sync old new",
         ExitCode.INTEGRITY,
-        "Exit code 6 is right: two archives at the old site are damaged (one was cut off, one is\n"
-        "empty). cachemig copied all but those. A build would stumble over them for ever, since\n"
-        "bitbake takes what is there for good.",
+        "(exit code 6, as it should be: two archives at the old site are damaged. One is empty,\n"
+        "one was cut off in the middle. All others were copied, but not those: a build that\n"
+        "finds a damaged archive fails, and bitbake never replaces it.)",
     ),
-    Step("Put the damaged ones aside, out of bitbake's sight.", "quarantine old --yes"),
-    Step("Look again, and finish: nothing is sent a second time.", "scan old"),
-    Step("", "sync old new"),
-    Step("Would a build find at the new site all that it found at the old?", "scan new"),
-    Step("", "verify presence old new"),
-    Step("Are the bytes those that were sent? The servers digest, nothing travels.",
-         "verify integrity new"),
-)  # fmt: skip
+    Step(
+        "Put the damaged ones aside at the old site, where no build finds them.",
+        "quarantine old --yes",
+    ),
+    Step(
+        "Copy again, as one does until a move: only what is new would be sent, here nothing.",
+        "sync old new",
+    ),
+    Step(
+        "Does the new site have all that the old one has, where builds will look for it?",
+        "verify presence old new",
+    ),
+    Step(
+        "Are its bytes those that were sent? Each server digests its own files.",
+        "verify integrity new",
+    ),
+)
 
 
 def tour(folder: Path, say: Callable[[str], None], *, over_ssh: bool, output: int) -> None:
@@ -130,24 +139,22 @@ def _perform(step: Step, folder: Path, say: Callable[[str], None], output: int) 
             f"`cachemig {step.command}` ended with {ran.returncode}, not {step.expected:d}",
             next_step=f"run it by hand in {folder}",
         )
-    if step.expected:
-        say(f"(exit code {ran.returncode})")
     if step.remark:
-        say(f"\n{step.remark}")
+        say(step.remark)
 
 
 def _ending(server: sshd.Sshd | None) -> str:
     """What the reader may try now."""
     lines = [
         "",
-        "Done: what the old site had, the new one has, and every byte of it is proved.",
+        "Done: the new site has what the old one had, and has proved its bytes.",
         "",
         "To try next, in that folder:",
-        "  cachemig inventory diff old new       what is on one side only",
-        "  rm a file below new/, then            it is missed by `verify presence`,",
-        "  cachemig sync old new                 and comes again, alone",
-        "  cachemig shards show new              who holds which slots",
-        "  cat cachemig.toml                     what a configuration looks like",
+        "",
+        "  cachemig inventory diff old new     what only one of both has",
+        "  cachemig verify presence old new    after you have deleted a file below new/",
+        "  cachemig sync old new               brings that file again, and nothing else",
+        "  cat cachemig.toml                   how the sites are told to cachemig",
     ]
     if server is not None:
         argv = ["/usr/sbin/sshd", "-f", f"{server.folder}/sshd_config"]

@@ -98,9 +98,11 @@ def fill(folder: Path, *, objects_share: float = 1.0) -> Written:
         folder: of the demo.
         objects_share: makes this part of the usual number of objects.
     """
-    for site, names in (("old", OLD_SERVERS), ("new", tuple(NEW_SERVERS))):
-        for name in names:
-            _make_directories(folder / site / name)
+    for name in NEW_SERVERS:
+        _make_directories(folder / "new" / name)
+    for name in OLD_SERVERS:
+        for cache in CACHES:
+            _make_directories(folder / "old" / name / cache.folder)
     start_s = time.time()
     files = size_bytes = 0
     for cache in CACHES:
