@@ -91,8 +91,12 @@ class RemoteStore:
         requests = [("open", rooted.opening())]
         if holder is not None:
             requests += [("lock", holder._asdict()), ("sweep", {})]
-        with self._asking():
-            answers = list(self._peer.call_each(requests))
+        try:
+            with self._asking():
+                answers = list(self._peer.call_each(requests))
+        except CachemigError:
+            self._peer.close()
+            raise
         self.swept_temps = int(answers[-1]) if holder is not None else 0
 
     def list(self, subtree: str, known: Mapping[str, int]) -> Iterator[DirectoryListing]:
