@@ -26,6 +26,7 @@ demo: setup-python ## move a generated cache between two sites; ARGS="--ssh" for
 
 check: setup-python ## lint, types, and docs against the program
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/python docs/commands.py --check
 
