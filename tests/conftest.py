@@ -3,9 +3,10 @@
 import pytest
 
 from tests.pythons import oldest_python_found, version_of
+from tests.servers.disks import faultfs, faulty_disk, tmpfs
 from tests.servers.sshd import new_sshd, sshd
 
-__all__ = ["new_sshd", "oldest_python", "sshd"]
+__all__ = ["faultfs", "faulty_disk", "new_sshd", "oldest_python", "sshd", "tmpfs"]
 
 
 def pytest_report_header() -> str:
