@@ -57,7 +57,11 @@ class Asker:
         """Look whether an archive that is there with another size is whole, or damaged."""
         odd = [item.path for item in items if item.outcome is Outcome.FOREIGN]
         verdicts = self._destination.check(odd) if odd else ()
-        damages = {verdict.path: verdict.damage for verdict in verdicts if verdict.damage}
+        damages = {
+            verdict.path: verdict.damage
+            for verdict in verdicts
+            if verdict.damage and not verdict.unreadable
+        }
         for item in items:
             damage = damages.get(item.path)
             if damage:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import zstandard
 
 from cachemig.agent import deep
-from cachemig.agent.archive import EMPTY
 from cachemig.agent.protocol import Outcome
 from cachemig.catalog.receipts import AuditedFile
 from cachemig.errors import IncompleteError
@@ -106,7 +105,7 @@ class Prover:
     def _by_structure(self, file: AuditedFile, verdict: ArchiveVerdict) -> Finding:
         whole = FileState.WHOLE if file.sha256 else FileState.STRUCTURE_ONLY
         found = Finding(self._store.server, file.path, whole, verdict.size_bytes)
-        if is_unreadable(verdict):
+        if verdict.unreadable:
             return found._replace(state=FileState.UNREADABLE, cause=verdict.damage)
         damage = verdict.damage
         if damage == deep.NO_ZSTD:
@@ -120,11 +119,6 @@ class Prover:
 
 def _can_be_proved(file: AuditedFile) -> bool:
     return file.size_bytes is not None and (file.is_archive or bool(file.sha256))
-
-
-def is_unreadable(verdict: ArchiveVerdict) -> bool:
-    """Tell a file that could not be opened or read from one that is damaged."""
-    return verdict.size_bytes == 0 and verdict.damage not in {"", EMPTY}
 
 
 def unpack_here(packed: Iterator[bytes], size_bytes: int) -> str:

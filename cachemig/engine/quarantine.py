@@ -13,7 +13,7 @@ from cachemig.catalog.inventory import Inventory, Oddity
 from cachemig.config import Config, Site
 from cachemig.core.events import Tell
 from cachemig.engine.integrity import Inspection, integrity
-from cachemig.engine.proof import FileState, Finding, is_unreadable
+from cachemig.engine.proof import FileState, Finding
 from cachemig.engine.scan import ScanOptions
 from cachemig.engine.survey import scan_site
 from cachemig.stores.open import open_store
@@ -97,7 +97,7 @@ def _suspects(inventory: Inventory, folders: Mapping[str, str]) -> dict[str, lis
 def _still_damaged(store: RemoteStore, paths: Sequence[str]) -> Iterable[DamagedArchive]:
     """Look again: an inventory may be older than the archive, and a file may be unreadable."""
     for verdict in store.check(paths):
-        if verdict.damage and not is_unreadable(verdict):
+        if verdict.damage and not verdict.unreadable:
             yield DamagedArchive(store.server, *verdict)
 
 

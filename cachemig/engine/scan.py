@@ -8,7 +8,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -25,9 +25,9 @@ from cachemig.catalog.inventory import (
 )
 from cachemig.catalog.rows import CachePlace
 from cachemig.catalog.writer import Emptied, InventoryWriter, Verdict
-from cachemig.core.events import Notice, ScanProgress, Tell
+from cachemig.core.events import Notice, ScanProgress, ServerProblem, Tell
 from cachemig.errors import ScanError
-from cachemig.stores.base import DirectoryListing, Store
+from cachemig.stores.base import ArchiveVerdict, DirectoryListing, Store
 
 FULL_SCAN_INTERVAL = timedelta(hours=12)
 _RACY_NS = 2 * 10**9
@@ -162,12 +162,23 @@ class _ScanRun:
             by_path = {self._path(verdict): verdict for verdict in batch}
             found = [
                 by_path[verdict.path]._replace(damage=verdict.damage)
-                for verdict in store.check(list(by_path))
+                for verdict in self._readable(store, store.check(list(by_path)))
             ]
             with self._writing:
                 self._writer.add_verdicts(found)
             checked += len(found)
         return checked
+
+    def _readable(
+        self, store: Store, verdicts: Iterable[ArchiveVerdict]
+    ) -> Iterator[ArchiveVerdict]:
+        """Pass on what was looked at; the rest stays unchecked, and is told."""
+        for verdict in verdicts:
+            if verdict.unreadable:
+                what = f"an archive could not be checked: {verdict.path}"
+                self._tell(ServerProblem(store.server, what, verdict.damage))
+            else:
+                yield verdict
 
     def _listings(
         self, store: Store, place: CachePlace, known: Mapping[str, int]

@@ -10,6 +10,7 @@ names the server.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
+from cachemig.agent.archive import EMPTY
 from cachemig.agent.protocol import Outcome
 
 FileType = Literal["f", "l", "o"]
@@ -72,6 +73,11 @@ class ArchiveVerdict(NamedTuple):
     path: str
     size_bytes: int
     damage: str = ""
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether the file could not be looked at; `damage` then says why, and is none."""
+        return self.size_bytes == 0 and self.damage not in {"", EMPTY}
 
 
 class WantedFile(NamedTuple):
