@@ -138,9 +138,7 @@ _PATTERNS = (
     (re.compile(r"(?:keyword|line \d+:).*(?:unsupported|missing|invalid)"), Trouble.BAD_SETTINGS),
     (re.compile(r"Could not resolve hostname .*(?:not known|No address)"), Trouble.NAME_UNKNOWN),
 )
-_TOO_OLD = re.compile(
-    r"python3?: (?:not found|too old)|SyntaxError:|unknown option -I", re.IGNORECASE
-)
+_TOO_OLD = re.compile(r"python3 is too old here|python3: not found|[Uu]nknown option:? -I")
 
 
 def _line_around(text: str, at: int) -> str:

@@ -253,6 +253,18 @@ def test_a_server_without_python_is_told(client: str, new_sshd: NewSshd) -> None
 
 
 @both_clients
+def test_a_server_whose_python_is_too_old_is_told(client: str, new_sshd: NewSshd) -> None:
+    """As one that has none; the words are those of the agent."""
+    sshd = new_sshd()
+    force_command(sshd, "echo cachemig: python3 is too old here: the agent needs 9 >&2; exit 1")
+    error = reach(agent_argv(url_of(sshd), settings(client, sshd)))
+
+    assert isinstance(error, AccessError)
+    assert "version 3.9" in error.what
+    assert "too old" in error.cause
+
+
+@both_clients
 def test_an_account_that_may_not_run_commands_is_told(client: str, new_sshd: NewSshd) -> None:
     """What the account's shell said is the cause."""
     sshd = new_sshd()
