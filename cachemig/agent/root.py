@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .protocol import ASIDE_PREFIX, OWN_DIRECTORY, TEMP_PREFIX
-from .tree import Tree
+from .tree import BadPath, Tree
 
 _MODE = 0o664
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -88,7 +88,8 @@ class OwnFiles:
             return 0
         removed = 0
         for writer in writers:
-            for directory in set(self._lines(f"{_TEMPS}/{writer}")):
+            noted = self._lines(f"{_TEMPS}/{writer}")
+            for directory in {line for line in noted if isinstance(line, str)}:
                 removed += self._sweep(directory, writer)
             self.forget_temps(writer)
         return removed
@@ -128,7 +129,7 @@ class OwnFiles:
                 if name.startswith(prefix):
                     os.unlink(name, dir_fd=fd)
                     removed += 1
-        except OSError:
+        except (OSError, BadPath):  # a hostile name may have been noted before it was refused
             return removed
         return removed
 

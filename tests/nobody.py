@@ -1,0 +1,46 @@
+"""Root passes every permission test, so what is forbidden is tried as somebody else."""
+
+import functools
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+NOBODY = 65534
+AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+
+
+def as_nobody(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """The same Python program, run by an ordinary user; as it is when we are one."""
+    if os.geteuid() != 0:
+        return argv
+    return (*AS_NOBODY, python_for_nobody(), *argv[1:])
+
+
+@functools.cache
+def python_for_nobody() -> str:
+    """A Python that an ordinary user can start; root's own may lie in a closed folder."""
+    for python in (sys.executable, "/usr/bin/python3"):
+        argv = [*AS_NOBODY, python, "-I", "-S", "-c", "pass"]
+        if subprocess.run(argv, check=False, capture_output=True, timeout=60).returncode == 0:
+            return python
+    raise AssertionError("no Python here can be started by an ordinary user")
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody can enter, and nobody owns; removed at the end."""
+    with tempfile.TemporaryDirectory(prefix="cachemig-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+def give_to_nobody(*paths: Path) -> None:
+    """Let the ordinary user own what a test made; nothing to do when we are one."""
+    if os.geteuid() == 0:
+        for path in paths:
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
