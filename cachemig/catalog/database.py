@@ -19,10 +19,12 @@ import duckdb
 
 from cachemig.errors import FormatError, NoSpaceError
 
-MEMORY_LIMIT = "128MB"
-THREADS = 2
-ROW_GROUP_ROWS = 40_960
+MEMORY_LIMIT = "160MB"
+THREADS = 1
+ROW_GROUP_ROWS = 20_480
 _FETCH_ROWS = 1000
+_CSV_LINE_BYTES = 256 * 1024
+_CSV_BUFFER_BYTES = 16 * _CSV_LINE_BYTES
 _SCRATCH_PREFIX = ".scratch-"
 
 
@@ -98,12 +100,14 @@ def literal(text: object) -> str:
 
 
 def parquet_view(
-    connection: duckdb.DuckDBPyConnection, name: str, paths: Path | Sequence[Path]
+    connection: duckdb.DuckDBPyConnection, name: str, path: Path, *, row_numbers: bool = False
 ) -> None:
-    """Make Parquet files answer under a table name; no file is read yet."""
-    files = [paths] if isinstance(paths, Path) else paths
-    listed = ", ".join(literal(path) for path in files)
-    connection.execute(f"CREATE OR REPLACE VIEW {name} AS FROM read_parquet([{listed}])")
+    """Make a Parquet file answer under a table name; it is not read yet.
+
+    With `row_numbers` the table has a column `file_row_number`.
+    """
+    source = f"read_parquet({literal(path)}, file_row_number = {row_numbers})"
+    connection.execute(f"CREATE OR REPLACE VIEW {name} AS FROM {source}")
 
 
 def csv_view(
@@ -120,6 +124,7 @@ def csv_view(
     types = ", ".join(f"{literal(column)}: {literal(kind)}" for column, kind in columns.items())
     texts = ", ".join(literal(column) for column, kind in columns.items() if kind == "VARCHAR")
     options = "header = false, auto_detect = false, parallel = false, delim = ',', quote = '\"'"
+    options += f", buffer_size = {_CSV_BUFFER_BYTES}, max_line_size = {_CSV_LINE_BYTES}"
     connection.execute(
         f"CREATE OR REPLACE VIEW {name} AS FROM read_csv([{files}], {options},"
         f" escape = '\"', columns = {{{types}}}, force_not_null = [{texts}])"

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple, Self, TextIO
 
@@ -21,9 +21,8 @@ from cachemig.catalog.inventory import Inventory, InventoryMetadata, open_invent
 from cachemig.catalog.rows import CachePlace, InventoryRow, Listing, directory_row, rows_of
 from cachemig.core.quoting import escape_path, unescape_path
 
-_DRAFT = "draft.parquet"
 _UNCHANGED_COLUMNS = dict.fromkeys(("server", "cache", "directory"), "VARCHAR")
-_VERDICT_COLUMNS = dict.fromkeys(("server", "cache", "directory", "name", "damage"), "VARCHAR")
+_VERDICT_COLUMNS = {"row": "BIGINT", "damage": "VARCHAR"}
 
 
 class Emptied(NamedTuple):
@@ -35,13 +34,19 @@ class Emptied(NamedTuple):
     objects: int
 
 
-class Verdict(NamedTuple):
-    """What a structure check said of one archive; `damage` is empty for a whole one."""
+class UncheckedArchive(NamedTuple):
+    """An archive that was never checked at its present size; `row` is its place in the scan."""
 
-    server: str
+    row: int
     cache: str
     directory: str
     name: str
+
+
+class Verdict(NamedTuple):
+    """What a structure check said of the archive at `row`; no damage for a whole one."""
+
+    row: int
     damage: str
 
 
@@ -75,13 +80,21 @@ class InventoryWriter:
         self._previous = previous
         self._files = ExitStack()
         self._parts = 0
-        self._verdicts = self._open("verdicts.csv")
 
     def __enter__(self) -> Self:
+        with ExitStack() as opened:
+            self._connection = opened.enter_context(connect(self._scratch_dir))
+            self._connection.execute(query("inventory_columns"))
+            if self._previous is None:
+                self._connection.execute("CREATE VIEW previous AS FROM inventory_columns")
+            else:
+                parquet_view(self._connection, "previous", self._previous.path)
+            self._opened = opened.pop_all()
         return self
 
-    def __exit__(self, *_exception: object) -> None:
-        self._files.close()
+    def __exit__(self, *exception: object) -> None:
+        self._close_files()
+        self._opened.__exit__(*exception)
 
     def open_part(self) -> InventoryPart:
         """Begin the collection of one server's listings."""
@@ -91,66 +104,51 @@ class InventoryWriter:
 
     def known(self, place: CachePlace) -> dict[str, int]:
         """Give the directories, below the server's root, that need no reading if unchanged."""
-        with self._session() as connection:
-            connection.execute(query("known"), {"server": place.server, "cache": place.cache})
-            return {
-                place.path(unescape_path(directory)): mtime_ns
-                for directory, mtime_ns in fetched(connection)
-            }
+        cursor = self._connection.cursor()
+        cursor.execute(query("known"), {"server": place.server, "cache": place.cache})
+        return {
+            place.path(unescape_path(directory)): mtime_ns
+            for directory, mtime_ns in fetched(cursor)
+        }
 
     def combine(self) -> None:
         """Join what was read with the rows of the directories that did not change."""
         self._close_files()
-        with self._session() as connection:
-            columns = _columns_of(connection)
-            csv_view(connection, "fresh", self._collected("rows"), columns)
-            csv_view(connection, "unchanged", self._collected("unchanged"), _UNCHANGED_COLUMNS)
-            write_parquet(connection, query("draft"), self._scratch_dir / _DRAFT)
+        connection = self._connection
+        csv_view(connection, "fresh", self._collected("rows"), _columns_of(connection))
+        csv_view(connection, "unchanged", self._collected("unchanged"), _UNCHANGED_COLUMNS)
+        draft = self._scratch_dir / "draft.parquet"
+        write_parquet(connection, query("draft"), draft)
+        parquet_view(connection, "draft", draft, row_numbers=True)
         self._verdicts = self._open("verdicts.csv")
 
     def emptied(self, places: Iterable[CachePlace]) -> list[Emptied]:
         """List places that held objects and now hold nothing; a few when there are many."""
-        with self._session() as connection:
-            asked = [(place.server, place.cache) for place in places]
-            connection.execute("CREATE TEMP TABLE places (server VARCHAR, cache VARCHAR)")
-            connection.executemany("INSERT INTO places VALUES (?, ?)", asked)
-            rows = connection.execute(query("emptied")).fetchall()
-        return [Emptied(*row) for row in rows]
+        asked = [(place.server, place.cache) for place in places]
+        self._connection.execute("CREATE TEMP TABLE places (server VARCHAR, cache VARCHAR)")
+        self._connection.executemany("INSERT INTO places VALUES (?, ?)", asked)
+        return [Emptied(*row) for row in self._connection.execute(query("emptied")).fetchall()]
 
-    def unchecked(self, server: str) -> Iterator[Verdict]:
+    def unchecked(self, server: str) -> Iterator[UncheckedArchive]:
         """Give the archives of a server that were never checked at their present size."""
-        with self._session() as connection:
-            connection.execute(query("unchecked"), {"server": server})
-            for cache, directory, name in fetched(connection):
-                yield Verdict(server, cache, unescape_path(directory), name, "")
+        cursor = self._connection.cursor()
+        cursor.execute(query("unchecked"), {"server": server})
+        for row, cache, directory, name in fetched(cursor):
+            yield UncheckedArchive(row, cache, unescape_path(directory), name)
 
     def add_verdicts(self, verdicts: Iterable[Verdict]) -> None:
         """Take in what a structure check said; one thread at a time."""
-        csv.writer(self._verdicts).writerows(
-            verdict._replace(directory=escape_path(verdict.directory)) for verdict in verdicts
-        )
+        csv.writer(self._verdicts).writerows(verdicts)
 
     def write(self, path: Path, metadata: InventoryMetadata) -> Inventory:
         """Write the inventory, all of it or nothing, and open it."""
         self._close_files()
-        with self._session() as connection:
-            csv_view(connection, "verdicts", [self._scratch_dir / "verdicts.csv"], _VERDICT_COLUMNS)
-            draft = self._scratch_dir / "inventory.parquet"
-            write_parquet(connection, query("inventory"), draft, metadata=metadata.as_pairs())
-            publish(draft, path)
+        said = self._scratch_dir / "verdicts.csv"
+        csv_view(self._connection, "verdicts", [said], _VERDICT_COLUMNS)
+        draft = self._scratch_dir / "inventory.parquet"
+        write_parquet(self._connection, query("inventory"), draft, metadata=metadata.as_pairs())
+        publish(draft, path)
         return open_inventory(path)
-
-    @contextmanager
-    def _session(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        with connect(self._scratch_dir) as connection:
-            connection.execute(query("inventory_columns"))
-            if self._previous is None:
-                connection.execute("CREATE VIEW previous AS FROM inventory_columns")
-            else:
-                parquet_view(connection, "previous", self._previous.path)
-            if (self._scratch_dir / _DRAFT).exists():
-                parquet_view(connection, "draft", self._scratch_dir / _DRAFT)
-            yield connection
 
     def _open(self, name: str) -> TextIO:
         path = self._scratch_dir / name

@@ -8,7 +8,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -24,10 +24,10 @@ from cachemig.catalog.inventory import (
     open_inventory,
 )
 from cachemig.catalog.rows import CachePlace
-from cachemig.catalog.writer import Emptied, InventoryWriter, Verdict
-from cachemig.core.events import Notice, ScanProgress, ServerProblem, Tell
+from cachemig.catalog.writer import Emptied, InventoryWriter, UncheckedArchive, Verdict
+from cachemig.core.events import Notice, ScanProgress, Tell
 from cachemig.errors import ScanError
-from cachemig.stores.base import ArchiveVerdict, DirectoryListing, Store
+from cachemig.stores.base import DirectoryListing, Store
 
 FULL_SCAN_INTERVAL = timedelta(hours=12)
 _RACY_NS = 2 * 10**9
@@ -156,29 +156,15 @@ class _ScanRun:
         """Have a server walk the structure of its archives that were not checked yet."""
         waiting = self._writer.unchecked(store.server)
         checked = 0
-        while batch := list(islice(waiting, _CHECK_BATCH)):
-            if self._stop.is_set():
-                break
-            by_path = {self._path(verdict): verdict for verdict in batch}
+        while not self._stop.is_set() and (batch := list(islice(waiting, _CHECK_BATCH))):
+            rows = {self._path(store, archive): archive.row for archive in batch}
             found = [
-                by_path[verdict.path]._replace(damage=verdict.damage)
-                for verdict in self._readable(store, store.check(list(by_path)))
+                Verdict(rows[verdict.path], verdict.damage) for verdict in store.check(list(rows))
             ]
             with self._writing:
                 self._writer.add_verdicts(found)
             checked += len(found)
         return checked
-
-    def _readable(
-        self, store: Store, verdicts: Iterable[ArchiveVerdict]
-    ) -> Iterator[ArchiveVerdict]:
-        """Pass on what was looked at; the rest stays unchecked, and is told."""
-        for verdict in verdicts:
-            if verdict.unreadable:
-                what = f"an archive could not be checked: {verdict.path}"
-                self._tell(ServerProblem(store.server, what, verdict.damage))
-            else:
-                yield verdict
 
     def _listings(
         self, store: Store, place: CachePlace, known: Mapping[str, int]
@@ -195,10 +181,10 @@ class _ScanRun:
                 )
             )
 
-    def _path(self, verdict: Verdict) -> str:
-        folder = self._site.folders[verdict.cache]
-        place = CachePlace(verdict.server, verdict.cache, folder)
-        return f"{place.path(verdict.directory)}/{verdict.name}".lstrip("/")
+    def _path(self, store: Store, archive: UncheckedArchive) -> str:
+        folder = self._site.folders[archive.cache]
+        place = CachePlace(store.server, archive.cache, folder)
+        return f"{place.path(archive.directory)}/{archive.name}".lstrip("/")
 
 
 def _last_full_scan(previous: Inventory | None, options: ScanOptions, now: datetime) -> datetime:
