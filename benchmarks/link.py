@@ -23,6 +23,7 @@ SSH_PORT = 2222
 START_LIMIT_S = 20
 Child: TypeAlias = subprocess.Popen[bytes]
 # One cipher for all copiers: they differ in what they prefer, and ours shall not win by that.
+# Another home, because what this machine's user starts with each shell is not to be measured.
 SSHD_CONFIG = """\
 Port {port}
 ListenAddress {address}
@@ -30,6 +31,7 @@ HostKey {folder}/host_key
 PidFile {folder}/sshd.pid
 AuthorizedKeysFile {folder}/user_key.pub
 Ciphers {cipher}
+SetEnv HOME={folder}
 StrictModes no
 UsePAM no
 PasswordAuthentication no
