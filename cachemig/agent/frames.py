@@ -11,15 +11,19 @@ import struct
 import threading
 import time
 import zlib
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Union
 
 from .protocol import BEAT_INTERVAL_S, PART_BYTES, SILENCE_LIMIT_S, Kind
 
 HEADER = struct.Struct(">cII")
 MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
-_READ_BYTES = 1024 * 1024
+_READ_BYTES = 256 * 1024
+_LARGE_BYTES = 32 * 1024
 _PIPE_BYTES = 1024 * 1024
 _F_SETPIPE_SZ = 1031
+
+
+Buffer = Union[bytes, bytearray, memoryview]
 
 
 class PeerLost(Exception):
@@ -31,7 +35,7 @@ class Frame(NamedTuple):
 
     kind: Kind
     request: int
-    payload: bytes
+    payload: bytearray
 
 
 def pack_json(value: Any) -> bytes:
@@ -39,7 +43,7 @@ def pack_json(value: Any) -> bytes:
     return zlib.compress(json.dumps(value, separators=(",", ":")).encode("ascii"), 1)
 
 
-def unpack_json(payload: bytes) -> Any:
+def unpack_json(payload: Buffer) -> Any:
     """Decode what `pack_json` made.
 
     Raises:
@@ -64,8 +68,9 @@ class Channel:
         self.silence_limit_s = silence_limit_s
         self._read_fd = read_fd
         self._write_fd = write_fd
-        self._incoming = bytearray()
+        self._held = bytearray(_READ_BYTES)
         self._position = 0
+        self._end = 0
         self._outgoing = bytearray()
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -77,29 +82,27 @@ class Channel:
         """Send a BEAT every few seconds from now on, so that silence means death."""
         threading.Thread(target=self._beat, name="beat", daemon=True).start()
 
-    def send(self, kind: Kind, request: int, payload: bytes = b"", *, flush: bool = True) -> None:
-        """Queue a frame; it leaves at once with `flush`, else with the next full buffer.
+    def send(self, kind: Kind, request: int, *parts: Buffer, flush: bool = True) -> None:
+        """Queue a frame, its payload in parts; it leaves with `flush` or a full buffer.
 
         Raises:
             PeerLost: the other end is gone, or took nothing for the silence limit.
         """
         with self._lock:
-            self._outgoing += HEADER.pack(kind.value, request, len(payload))
-            if len(payload) >= PART_BYTES:
-                self._write(self._outgoing)
-                self._outgoing = bytearray()
-                self._write(payload)
-                return
-            self._outgoing += payload
+            self._outgoing += HEADER.pack(kind.value, request, sum(map(len, parts)))
+            for part in parts:
+                if len(part) >= _LARGE_BYTES:
+                    self._write_queued()
+                    self._write(part)
+                else:
+                    self._outgoing += part
             if flush or len(self._outgoing) >= PART_BYTES:
-                self._write(self._outgoing)
-                self._outgoing = bytearray()
+                self._write_queued()
 
     def flush(self) -> None:
         """Send what was queued."""
         with self._lock:
-            self._write(self._outgoing)
-            self._outgoing = bytearray()
+            self._write_queued()
 
     def send_json(self, kind: Kind, request: int, value: Any) -> None:
         """Send a value as compressed JSON."""
@@ -131,16 +134,15 @@ class Channel:
         """
         end = time.monotonic() + wait_s
         while True:
-            found = self._incoming.find(marker)
+            found = self._held.find(marker, 0, self._end)
             if found >= 0:
-                noise = bytes(self._incoming[:found])
                 self._position = found + len(marker)
-                return noise
-            if len(self._incoming) > limit_bytes:
+                return bytes(self._held[:found])
+            if self._end > limit_bytes:
                 raise PeerLost("the remote shell prints without end where the agent should answer")
             self._fill(max(0.0, end - time.monotonic()))
 
-    def send_raw(self, data: bytes) -> None:
+    def send_raw(self, data: Buffer) -> None:
         """Send bytes that are no frame (the agent's own source)."""
         with self._lock:
             self._write(data)
@@ -161,40 +163,59 @@ class Channel:
             except (PeerLost, OSError):
                 return
 
-    def _take(self, size_bytes: int) -> bytes:
-        while len(self._incoming) - self._position < size_bytes:
-            self._fill(self.silence_limit_s)
-        start = self._position
-        self._position = start + size_bytes
-        taken = bytes(self._incoming[start : self._position])
-        if self._position == len(self._incoming):
-            self._incoming = bytearray()
-            self._position = 0
+    def _take(self, size_bytes: int) -> bytearray:
+        """The next bytes; a large payload is read straight into its place."""
+        taken = bytearray(size_bytes)
+        at = self._take_held(taken)
+        while at < size_bytes:
+            if size_bytes - at >= _LARGE_BYTES:
+                with memoryview(taken) as view:
+                    at += self._read_into(view[at:], self.silence_limit_s)
+            else:
+                self._fill(self.silence_limit_s)
+                with memoryview(taken) as view:
+                    at += self._take_held(view[at:])
         return taken
 
+    def _take_held(self, place: Buffer) -> int:
+        """Move bytes that were read already; returns how many."""
+        size_bytes = min(len(place), self._end - self._position)
+        stop = self._position + size_bytes
+        with memoryview(self._held) as held:
+            memoryview(place)[:size_bytes] = held[self._position : stop]
+        self._position = stop
+        return size_bytes
+
     def _fill(self, wait_s: float) -> None:
-        if self._position > _READ_BYTES:
-            del self._incoming[: self._position]
-            self._position = 0
-        data = self._read_some(wait_s)
-        if not data:
-            raise PeerLost("the other end closed the connection")
-        self._incoming += data
+        """Read more behind the bytes that are held."""
+        if self._position == self._end:
+            self._position = self._end = 0
+        elif self._end > len(self._held) // 2:
+            self._held[: self._end - self._position] = self._held[self._position : self._end]
+            self._position, self._end = 0, self._end - self._position
+        with memoryview(self._held) as held:
+            self._end += self._read_into(held[self._end :], wait_s)
 
-    def _read_some(self, wait_s: float) -> bytes:
-        if self._closed.is_set():
-            raise PeerLost("the connection was closed here")
-        try:
-            return os.read(self._read_fd, _READ_BYTES)
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            raise PeerLost(str(error)) from None
-        if not _ready(self._read_fd, select.POLLIN, wait_s):
-            raise PeerLost(f"the other end said nothing for {wait_s:.0f} s")
-        return self._read_some(wait_s)
+    def _read_into(self, place: memoryview, wait_s: float) -> int:
+        while not self._closed.is_set():
+            try:
+                size_bytes = os.readv(self._read_fd, [place])
+            except BlockingIOError:
+                if not _ready(self._read_fd, select.POLLIN, wait_s):
+                    raise PeerLost(f"the other end said nothing for {wait_s:.0f} s") from None
+                continue
+            except OSError as error:
+                raise PeerLost(str(error)) from None
+            if not size_bytes:
+                raise PeerLost("the other end closed the connection")
+            return size_bytes
+        raise PeerLost("the connection was closed here")
 
-    def _write(self, data: bytes | bytearray) -> None:
+    def _write_queued(self) -> None:
+        queued, self._outgoing = self._outgoing, bytearray()
+        self._write(queued)
+
+    def _write(self, data: Buffer) -> None:
         if self._closed.is_set():
             raise PeerLost("the connection was closed here")
         view = memoryview(data)

@@ -69,19 +69,21 @@ class Intake:
         if not files:
             self._hand_over()
 
-    def part(self, payload: bytes) -> None:
+    def part(self, payload: bytearray) -> None:
         """Take some bytes of the file that is being received."""
         (index,) = PART.unpack_from(payload)
-        self._receiver.receive(self._expected(index), payload[PART.size :])
+        self._receiver.receive(self._expected(index), memoryview(payload)[PART.size :])
 
-    def last(self, payload: bytes) -> None:
+    def last(self, payload: bytearray) -> None:
         """Take the end of a file; with the last file the batch goes on to be published."""
         index, told, size_bytes, mtime_ns, sha256 = LAST.unpack_from(payload)
         file = self._expected(index)
-        data = payload[LAST.size :]
+        data = memoryview(payload)[LAST.size :]
         outcome = told.rstrip(b"\0").decode("ascii")
         if outcome:
-            self._receiver.give_up(file, Result(Outcome(outcome), data.decode("utf-8", "replace")))
+            self._receiver.give_up(
+                file, Result(Outcome(outcome), bytes(data).decode("utf-8", "replace"))
+            )
         else:
             self._receiver.receive(file, data)
             self._receiver.complete(file, size_bytes, mtime_ns, sha256)

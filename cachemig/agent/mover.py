@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from .frames import Channel, PeerLost, pack_json
 from .peer import AgentError, Peer, answer
 from .protocol import Kind
-from .source import read_batch
+from .source import FileFrame, read_batch
 from .tree import Tree
 from .walk import Links
 
@@ -28,7 +28,7 @@ class Source(Protocol):
     def ask(self, request: int, paths: list[str]) -> None:
         """Announce the files of a batch; they may be sent ahead."""
 
-    def frames(self, request: int) -> Iterator[tuple[Kind, bytes]]:
+    def frames(self, request: int) -> Iterator[FileFrame]:
         """Yield the file frames of an announced batch."""
 
 
@@ -44,7 +44,7 @@ class LocalSource:
         """Remember what to read."""
         self._asked[request] = paths
 
-    def frames(self, request: int) -> Iterator[tuple[Kind, bytes]]:
+    def frames(self, request: int) -> Iterator[FileFrame]:
         """Read the files now."""
         return read_batch(self._tree, self._links, self._asked.pop(request))
 
@@ -60,7 +60,7 @@ class DialledSource:
         arguments = {"op": "read", "paths": paths}
         self.peer.channel.send_json(Kind.REQUEST, request, arguments)
 
-    def frames(self, request: int) -> Iterator[tuple[Kind, bytes]]:
+    def frames(self, request: int) -> Iterator[FileFrame]:
         """Pass on frames until the reply."""
         while True:
             frame = self.peer.channel.receive()
@@ -69,7 +69,7 @@ class DialledSource:
                 return
             if frame.request != request:
                 raise PeerLost("file frames of a batch that was not asked for")
-            yield frame.kind, frame.payload
+            yield FileFrame(frame.kind, b"", frame.payload)
 
 
 class Pace:
@@ -127,10 +127,10 @@ class Mover:
         rate_bytes_per_s = float(arguments.get("rate_bytes_per_s", 0))
         out.send_json(Kind.REQUEST, request, {**arguments, "op": "write"})
         sent_bytes, told_at = 0, time.monotonic()
-        for kind, payload in self._source.frames(request):
-            self._pace.wait(len(payload), rate_bytes_per_s)
-            out.send(kind, request, payload, flush=False)
-            sent_bytes += len(payload)
+        for kind, head, data in self._source.frames(request):
+            self._pace.wait(len(data), rate_bytes_per_s)
+            out.send(kind, request, head, data, flush=False)
+            sent_bytes += len(data)
             if time.monotonic() - told_at > _PROGRESS_INTERVAL_S:
                 self._channel.send(Kind.ROWS, request, pack_json([sent_bytes]))
                 told_at = time.monotonic()

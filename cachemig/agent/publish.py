@@ -17,6 +17,7 @@ import stat
 from typing import Any, NamedTuple
 
 from . import archive
+from .frames import Buffer
 from .protocol import Outcome
 from .root import temp_prefix
 from .tree import BadPath, Tree
@@ -92,9 +93,9 @@ class Receiver:
         self._gid = gid
         self._made = 0
 
-    def receive(self, file: Incoming, data: bytes) -> None:
+    def receive(self, file: Incoming, data: Buffer) -> None:
         """Append bytes to the file's temp; trouble becomes its result."""
-        if file.result is not None or (not data and file.temp):
+        if file.result is not None or (not len(data) and file.temp):
             return
         try:
             if not file.temp:
@@ -120,7 +121,6 @@ class Receiver:
         try:
             if self._gid is not None:
                 os.fchown(file.fd, -1, self._gid)
-            os.fchmod(file.fd, FILE_MODE)
             os.utime(file.fd, ns=(mtime_ns, mtime_ns))
             fd, file.fd = file.fd, -1
             os.close(fd)
@@ -143,7 +143,7 @@ class Receiver:
     def _open_temp(self, file: Incoming, parent: int) -> int:
         self._made += 1
         temp = f"{self._prefix}{self._made:x}"
-        fd = os.open(temp, _TEMP, 0o600, dir_fd=parent)
+        fd = os.open(temp, _TEMP, FILE_MODE, dir_fd=parent)
         file.temp = temp
         return fd
 

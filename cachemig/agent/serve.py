@@ -197,8 +197,8 @@ class Agent:
         self._intake.begin(request, arguments)
 
     def _read(self, request: int, arguments: Arguments) -> None:
-        for kind, payload in read_batch(self._root, self._links, arguments["paths"]):
-            self._channel.send(kind, request, payload, flush=False)
+        for kind, head, data in read_batch(self._root, self._links, arguments["paths"]):
+            self._channel.send(kind, request, head, data, flush=False)
         self._reply(request, None)
 
     def _list(self, request: int, arguments: Arguments) -> None:

@@ -7,8 +7,10 @@ import hashlib
 import os
 import struct
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from . import archive
+from .frames import Buffer
 from .protocol import PART_BYTES, Kind, Outcome
 from .tree import BadPath, Tree
 from .walk import Links
@@ -16,6 +18,14 @@ from .walk import Links
 LAST = struct.Struct(">I12sQq32s")
 PART = struct.Struct(">I")
 _UNTOLD = b"\0" * 32
+
+
+class FileFrame(NamedTuple):
+    """A frame that carries a part of a file, or its end."""
+
+    kind: Kind
+    head: Buffer
+    data: Buffer
 
 
 class Unreadable(Exception):
@@ -27,11 +37,12 @@ class Unreadable(Exception):
         self.why = why
 
 
-def read_batch(tree: Tree, links: Links, paths: list[str]) -> Iterator[tuple[Kind, bytes]]:
+def read_batch(tree: Tree, links: Links, paths: list[str]) -> Iterator[FileFrame]:
     """Yield the PART and LAST frames of each file, in order.
 
-    A LAST frame holds the file's index, its outcome (empty: read whole), size, mtime and
-    SHA-256, and then the rest of its bytes, or why it was not read.
+    Head and data are apart, so that the bytes of a file are not copied about. The head of
+    a LAST frame holds the file's index, its outcome (empty: read whole), size, mtime and
+    SHA-256; its data is the rest of the file, or why it was not read.
     """
     for index, path in enumerate(paths):
         try:
@@ -41,12 +52,8 @@ def read_batch(tree: Tree, links: Links, paths: list[str]) -> Iterator[tuple[Kin
             finally:
                 os.close(fd)
         except Unreadable as trouble:
-            yield Kind.LAST, last_frame(index, trouble.outcome, trouble.why.encode("utf-8"))
-
-
-def last_frame(index: int, outcome: Outcome, why: bytes) -> bytes:
-    """The payload of a LAST frame for a file that was given up."""
-    return LAST.pack(index, outcome.value.encode("ascii"), 0, 0, _UNTOLD) + why
+            head = LAST.pack(index, trouble.outcome.value.encode("ascii"), 0, 0, _UNTOLD)
+            yield FileFrame(Kind.LAST, head, trouble.why.encode("utf-8"))
 
 
 def open_source(tree: Tree, links: Links, path: str) -> int:
@@ -74,7 +81,7 @@ def open_source(tree: Tree, links: Links, path: str) -> int:
         raise Unreadable(Outcome.FAILED, error.strerror or str(error)) from None
 
 
-def _read_file(fd: int, index: int, path: str) -> Iterator[tuple[Kind, bytes]]:
+def _read_file(fd: int, index: int, path: str) -> Iterator[FileFrame]:
     before = os.fstat(fd)
     digest = hashlib.sha256()
     checker = archive.checker(path)
@@ -89,17 +96,17 @@ def _read_file(fd: int, index: int, path: str) -> Iterator[tuple[Kind, bytes]]:
         if not data or (len(data) < PART_BYTES and size_bytes >= before.st_size):
             break
         if held:
-            yield Kind.PART, PART.pack(index) + held
+            yield FileFrame(Kind.PART, PART.pack(index), held)
         held = data
     if held and data:
-        yield Kind.PART, PART.pack(index) + held
+        yield FileFrame(Kind.PART, PART.pack(index), held)
         held = b""
     mtime_ns = _settled_mtime_ns(fd, before, size_bytes, digest.digest())
     damage = checker.finish() if checker is not None else ""
     if damage:
         raise Unreadable(Outcome.DAMAGED, damage)
     head = LAST.pack(index, b"", size_bytes, mtime_ns, digest.digest())
-    yield Kind.LAST, head + (held or data)
+    yield FileFrame(Kind.LAST, head, held or data)
 
 
 def _read(fd: int) -> bytes:
@@ -133,15 +140,3 @@ def digest_of(fd: int) -> bytes:
         if not data:
             return digest.digest()
         digest.update(data)
-
-
-def read_parts(fd: int, limit_bytes: int | None = None) -> Iterator[bytes]:
-    """Yield a file's bytes in parts; with a limit, no more than that many bytes."""
-    left = limit_bytes
-    while left is None or left > 0:
-        data = os.read(fd, PART_BYTES if left is None else min(PART_BYTES, left))
-        if not data:
-            return
-        if left is not None:
-            left -= len(data)
-        yield data

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import stat
 from collections import OrderedDict
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_OPEN_DIRECTORIES = 48
+_OPEN_DIRECTORIES_MAX = 320  # the 256 of a cache's first level, and some below them
 DIRECTORY_MODE = 0o2775
 NAME_BYTES = 255
 
@@ -38,6 +39,11 @@ class Tree:
         self.path = os.path.realpath(path)
         self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._gid = gid
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        endless = limit == resource.RLIM_INFINITY
+        self._most_open = (
+            _OPEN_DIRECTORIES_MAX if endless else min(_OPEN_DIRECTORIES_MAX, limit // 4)
+        )
         self._open: OrderedDict[str, int] = OrderedDict()
 
     def directory(self, path: str, *, create: bool = False) -> int:
@@ -57,7 +63,7 @@ class Tree:
         parts_of(name)
         fd = self._enter(self.directory(parent, create=create), name, create=create)
         self._open[path] = fd
-        while len(self._open) > _OPEN_DIRECTORIES:
+        while len(self._open) > self._most_open:
             os.close(self._open.popitem(last=False)[1])
         return fd
 

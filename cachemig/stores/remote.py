@@ -163,7 +163,7 @@ class RemoteStore:
         with self._asking():
             for frame in self._peer.frames("read", paths=[path]):
                 if frame.kind.value == b"P":
-                    yield frame.payload[PART.size :]
+                    yield bytes(frame.payload[PART.size :])
                     continue
                 _, told, *_ = LAST.unpack_from(frame.payload)
                 outcome = told.rstrip(b"\0").decode("ascii")
@@ -176,7 +176,7 @@ class RemoteStore:
                         cause=data.decode("utf-8", "replace"),
                         next_step="run the same command again",
                     )
-                yield b"" if outcome else data
+                yield b"" if outcome else bytes(data)
 
     def close(self) -> None:
         """Hang up; the agent ends, and its lock with it."""
