@@ -26,6 +26,7 @@ from cachemig.stores.remote import NO_SPACE, RemoteStore
 BATCHES_WAITING = 12
 BATCHES_PER_LANE = 2
 MAX_FAILURES_IN_A_ROW = 5
+GIVE_UP_S = 60.0
 _WATCH_INTERVAL_S = 2.0
 
 Keep = Callable[[Pair, Sequence[WantedFile], Sequence[FileReceipt]], None]
@@ -66,6 +67,7 @@ class PairRun:
         self._lanes: list[threading.Thread] = []
         self._connected: dict[int, Lane] = {}
         self._failures = 0
+        self._last_answer_s = time.monotonic()
         self._lock = threading.Lock()
         self.error: Exception | None = None
 
@@ -173,6 +175,7 @@ class PairRun:
             return
         batch = held.pop(answer.number)
         self._failures = 0
+        self._last_answer_s = time.monotonic()
         self._account.acknowledged(number, answer.number, answer.sent_bytes)
         self._job.keep(self._job.pair, batch.wanted(), answer.receipts)
         settled = batch.settled(answer.receipts)
@@ -192,7 +195,11 @@ class PairRun:
         if self._board.over:
             return
         self._failures += 1
-        if not error.retryable or self._failures >= MAX_FAILURES_IN_A_ROW:
+        hopeless = (
+            self._failures >= MAX_FAILURES_IN_A_ROW
+            or time.monotonic() - self._last_answer_s > GIVE_UP_S
+        )
+        if hopeless or not error.retryable:
             self.stop(error)
             return
         server = error.server or self._job.pair.server

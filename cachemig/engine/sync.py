@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cachemig.agent.protocol import Outcome
 from cachemig.catalog.candidates import Destination
 from cachemig.catalog.inventory import Inventory
 from cachemig.catalog.plan import Pair, Plan, make_plan
 from cachemig.catalog.receipts import ReceiptWriter
 from cachemig.config import Config, Site
-from cachemig.core.events import Notice, SyncPlanned, Tell
+from cachemig.core.events import Notice, ObjectsCounted, SyncPlanned, Tell
 from cachemig.core.outcomes import Tally
 from cachemig.engine.adapt import MAX_LANES
 from cachemig.engine.destinations import Destinations
@@ -90,6 +91,7 @@ def perform(
     plan = sync_plan.plan
     for total in plan.totals:
         tell(SyncPlanned(*total.pair, total.objects + total.signatures, total.size_bytes))
+    _tell_damaged(plan, tell)
     controls = destinations.stores({pair.server for pair in plan.pairs})
     swept = sum(control.swept_temps for control in controls.values())
     if swept:
@@ -101,6 +103,15 @@ def perform(
         if run.error is not None:
             raise run.error
     return sum((run.tally for run in runs), Tally())
+
+
+def _tell_damaged(plan: Plan, tell: Tell) -> None:
+    """Count the archives that the scan saw to be damaged: they do not travel, and it must show."""
+    damaged = plan.left_out.get("damaged", 0)
+    if damaged:
+        tell(SyncPlanned(plan.old_site, plan.new_site, damaged, 0))
+        tell(ObjectsCounted(plan.old_site, plan.new_site, Outcome.DAMAGED, damaged, 0))
+        tell(Notice(f"see `cachemig inventory show {plan.old_site} --damaged`"))
 
 
 def _pair_runs(
