@@ -40,17 +40,17 @@ def digest(tree: Tree, path: str) -> list[Any]:
 
 
 def check(tree: Tree, links: Links, path: str, *, deep_check: bool) -> list[Any]:
-    """Path, size, and what is wrong with the archive's structure, or with what is in it."""
+    """Path, size, what is wrong with the archive, and why it could not be looked at."""
     inspect = deep.check_file if deep_check else archive.check_file
     try:
         fd = open_source(tree, links, path)
     except Unreadable as trouble:
-        return [path, 0, trouble.why]
+        return [path, 0, "", trouble.why]
     try:
         size_bytes = os.fstat(fd).st_size
-        return [path, size_bytes, inspect(fd, size_bytes, path)]
+        return [path, size_bytes, inspect(fd, size_bytes, path), ""]
     except OSError as error:
-        return [path, 0, error.strerror or "unreadable"]
+        return [path, 0, "", error.strerror or "unreadable"]
     finally:
         os.close(fd)
 

@@ -60,7 +60,7 @@ class Asker:
         damages = {
             verdict.path: verdict.damage
             for verdict in verdicts
-            if verdict.damage and not verdict.unreadable
+            if verdict.damage
         }
         for item in items:
             damage = damages.get(item.path)

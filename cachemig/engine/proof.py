@@ -105,8 +105,8 @@ class Prover:
     def _by_structure(self, file: AuditedFile, verdict: ArchiveVerdict) -> Finding:
         whole = FileState.WHOLE if file.sha256 else FileState.STRUCTURE_ONLY
         found = Finding(self._store.server, file.path, whole, verdict.size_bytes)
-        if verdict.unreadable:
-            return found._replace(state=FileState.UNREADABLE, cause=verdict.damage)
+        if verdict.problem:
+            return found._replace(state=FileState.UNREADABLE, cause=verdict.problem)
         damage = verdict.damage
         if damage == deep.NO_ZSTD:
             self._no_zstd(self._store.server)

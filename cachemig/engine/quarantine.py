@@ -97,8 +97,8 @@ def _suspects(inventory: Inventory, folders: Mapping[str, str]) -> dict[str, lis
 def _still_damaged(store: RemoteStore, paths: Sequence[str]) -> Iterable[DamagedArchive]:
     """Look again: an inventory may be older than the archive, and a file may be unreadable."""
     for verdict in store.check(paths):
-        if verdict.damage and not verdict.unreadable:
-            yield DamagedArchive(store.server, *verdict)
+        if verdict.damage:
+            yield DamagedArchive(store.server, verdict.path, verdict.size_bytes, verdict.damage)
 
 
 def _found_by_integrity(config: Config, inventory: Inventory, tell: Tell) -> list[DamagedArchive]:

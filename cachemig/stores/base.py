@@ -10,7 +10,6 @@ names the server.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
-from cachemig.agent.archive import EMPTY
 from cachemig.agent.protocol import Outcome
 
 FileType = Literal["f", "l", "o"]
@@ -68,16 +67,16 @@ class FileDigest(NamedTuple):
 
 
 class ArchiveVerdict(NamedTuple):
-    """Structure check of one archive; `damage` is empty for a whole one."""
+    """Structure check of one archive.
+
+    `damage` is empty for a whole one, and for one that could not be looked at: then
+    `problem` says why.
+    """
 
     path: str
     size_bytes: int
     damage: str = ""
-
-    @property
-    def unreadable(self) -> bool:
-        """Whether the file could not be looked at; `damage` then says why, and is none."""
-        return self.size_bytes == 0 and self.damage not in {"", EMPTY}
+    problem: str = ""
 
 
 class WantedFile(NamedTuple):
