@@ -27,6 +27,9 @@ MODULES = (
     "serve",
 )
 
+PYTHON_FLAGS = ("-I", "-S", "-X", "utf8")
+"""Nothing of the account's own is imported, and its locale does not change what a name is."""
+
 _READ = 'exec("while len(b)<n: b+=os.read(0,n-len(b)) or sys.exit(0)")'
 BOOTSTRAP = (
     f'import os,sys,zlib;os.write(1,b"{MARKER.decode().strip()}"+bytes([10]));'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import platform
@@ -161,13 +162,16 @@ class Agent:
         """Set the group on a file of our own, so that a run that can not fails before it starts."""
         if self._gid is None:
             return
-        fd = OwnFiles(self._root).sync_lock()
         try:
-            os.fchown(fd, -1, self._gid)
+            fd = OwnFiles(self._root).sync_lock()
+            try:
+                os.fchown(fd, -1, self._gid)
+            finally:
+                os.close(fd)
         except OSError as error:
+            if error.errno != errno.EPERM:
+                raise
             raise Refused("group", error.strerror or "refused") from None
-        finally:
-            os.close(fd)
 
     def _dial(self, request: int, arguments: Arguments) -> None:
         """Start an agent at one end of a mover; with the destination the mover is ready."""

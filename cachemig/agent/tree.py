@@ -17,6 +17,7 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPEN_DIRECTORIES_MAX = 320  # the 256 of a cache's first level, and some below them
 DIRECTORY_MODE = 0o2775
 NAME_BYTES = 255
+_PARTS_MAX = 64
 
 
 class BadPath(Exception):
@@ -26,10 +27,17 @@ class BadPath(Exception):
 def parts_of(path: str) -> list[str]:
     """Split a relative path and refuse every part that is not a plain name."""
     parts = path.split("/")
-    for part in parts:
-        if part in ("", ".", "..") or "\0" in part or len(os.fsencode(part)) > NAME_BYTES:
-            raise BadPath(path)
+    if len(parts) > _PARTS_MAX or not all(map(_is_plain, parts)):
+        raise BadPath(path)
     return parts
+
+
+def _is_plain(part: str) -> bool:
+    try:
+        size_bytes = len(os.fsencode(part))
+    except UnicodeEncodeError:  # half a surrogate pair: it stands for no bytes
+        return False
+    return part not in ("", ".", "..") and "\0" not in part and size_bytes <= NAME_BYTES
 
 
 class Tree:
@@ -59,8 +67,8 @@ class Tree:
         if fd is not None:
             self._open.move_to_end(path)
             return fd
+        parts_of(path)
         parent, _, name = path.rpartition("/")
-        parts_of(name)
         fd = self._enter(self.directory(parent, create=create), name, create=create)
         self._open[path] = fd
         while len(self._open) > self._most_open:

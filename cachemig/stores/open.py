@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-from cachemig.agent.bootstrap import BOOTSTRAP
+from cachemig.agent.bootstrap import BOOTSTRAP, PYTHON_FLAGS
 from cachemig.config import Config, Server, Site, SshSettings
 from cachemig.core.urls import ServerUrl
 from cachemig.errors import CachemigError, UsageError
@@ -113,7 +113,7 @@ def here_argv() -> tuple[str, ...]:
 
 def there_argv() -> tuple[str, ...]:
     """An agent on the machine where the mover runs."""
-    return ("python3", "-I", "-S", "-c", BOOTSTRAP)
+    return ("python3", *PYTHON_FLAGS, "-c", BOOTSTRAP)
 
 
 def far_argv(url: ServerUrl, ssh: SshSettings) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cachemig.agent.bootstrap import BOOTSTRAP
+from cachemig.agent.bootstrap import BOOTSTRAP, PYTHON_FLAGS
 from cachemig.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CONNECT_LIMIT_S = 20
 ALIVE_INTERVAL_S = 15
 ALIVE_COUNT_MAX = 4
-REMOTE_COMMAND = f"exec python3 -I -S -c '{BOOTSTRAP}'"
+REMOTE_COMMAND = f"exec python3 {' '.join(PYTHON_FLAGS)} -c '{BOOTSTRAP}'"
 """Means the same to sh, bash, csh and fish."""
 
 _OPTIONS = (
@@ -55,7 +55,7 @@ def agent_argv(url: "ServerUrl", ssh: "SshSettings") -> list[str]:
         UsageError: no agent can run there: it is a bucket.
     """
     if url.scheme == "path":
-        return [sys.executable, "-I", "-S", "-c", BOOTSTRAP]
+        return [sys.executable, *PYTHON_FLAGS, "-c", BOOTSTRAP]
     if url.scheme == "s3":
         raise UsageError(
             f"{url} is a bucket; no agent can run there", next_step="name a path or an ssh:// url"

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cachemig.agent.bootstrap import BOOTSTRAP
+from cachemig.agent.bootstrap import BOOTSTRAP, PYTHON_FLAGS
 from cachemig.stores.base import FileReceipt, WantedFile
 from cachemig.stores.diagnosis import diagnose
 from cachemig.stores.lane import Lane, LanePlan
@@ -20,7 +20,7 @@ _writers = itertools.count()
 
 def local_argv(python: str) -> tuple[str, ...]:
     """An agent on this machine."""
-    return (python, "-I", "-S", "-c", BOOTSTRAP)
+    return (python, *PYTHON_FLAGS, "-c", BOOTSTRAP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +71,21 @@ class Way:
         finally:
             store.close()
 
-    def lane(self, source: Rooted, root: Path, *, dial_source: bool = True) -> Lane:
+    def lane(
+        self,
+        source: Rooted,
+        root: Path,
+        *,
+        dial_source: bool = True,
+        destination: Rooted | None = None,
+    ) -> Lane:
         """A mover on this machine that dials the destination, and the source unless told not to."""
         plan = LanePlan(
             mover_argv=here_argv(),
             mover_server="here",
             source=source,
             source_is_local=not dial_source,
-            destination=self.rooted(root),
+            destination=destination or self.rooted(root),
             run_id="run-1",
             source_site="old",
             silence_limit_s=SILENCE_S,
@@ -148,9 +155,9 @@ class Ground:
         return {_as_bytes(path) for path in self.target.iterdir()}
 
 
-def wanted_file(path: str, source_path: str = "") -> WantedFile:
+def wanted_file(path: str, source_path: str | None = None) -> WantedFile:
     """A file of a batch that keeps its path unless another one is given."""
-    return WantedFile(source_path or path, path, 0, 0)
+    return WantedFile(path if source_path is None else source_path, path, 0, 0)
 
 
 def send(lane: Lane, wanted: Sequence[WantedFile], rate: float = 0) -> Sequence[FileReceipt]:
