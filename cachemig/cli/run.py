@@ -186,12 +186,13 @@ class Run:
 
     def keep_traceback(self, text: str) -> str:
         """Keep a traceback where it can be found; returns where."""
-        if self.log_path is None:
-            self._console.write(text)
-            return "above"
-        kept = self.log_path.with_suffix(".traceback")
-        kept.write_text(text, encoding="utf-8", errors="backslashreplace")
-        return f"in {kept}"
+        if self.log_path is not None:
+            kept = self.log_path.with_suffix(".traceback")
+            with contextlib.suppress(OSError):
+                kept.write_text(text, encoding="utf-8", errors="backslashreplace")
+                return f"in {kept}"
+        self._console.write(text)
+        return "above"
 
     def fail(self, code: ExitCode) -> None:
         """End with this exit code, or a worse one, though nothing is raised."""

@@ -24,11 +24,10 @@ _DURATION_S: Mapping[str, int] = {"w": 604_800, "d": 86_400, "h": 3_600, "min": 
 
 _MAX_AMOUNT = 2**63 - 1
 _ONE_DECIMAL_BELOW = 9.95
-_NUMBER = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,9})?) ?(\S*)", re.ASCII)
+_NUMBER = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,9})?) ?(\S*)")
 _DURATION = re.compile(
     r"(?:([0-9]{1,9})w ?)?(?:([0-9]{1,9})d ?)?(?:([0-9]{1,9})h ?)?"
-    r"(?:([0-9]{1,9})min ?)?(?:([0-9]{1,9})s)?",
-    re.ASCII,
+    r"(?:([0-9]{1,9})min ?)?(?:([0-9]{1,9})s)?"
 )
 
 

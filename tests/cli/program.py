@@ -2,7 +2,11 @@
 
 import sys
 import threading
-from typing import NamedTuple
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, NamedTuple
+
+import typer
 
 from cachemig import errors
 from cachemig.agent.protocol import Outcome
@@ -24,43 +28,74 @@ def finish(run: Run, outcome: Outcome) -> None:
     run.tell(ObjectDone("3f/a1/x\udc80\x1b[2J", "default", "nfs-9", outcome, 100))
 
 
-def end_as_named(run: Run, ending: str) -> None:
-    """Raise the error of this name, or tell two objects with this outcome and another."""
-    if ending in set(Outcome):
-        finish(run, Outcome(ending))
-        finish(run, Outcome.PRESENT)
-        return
-    error = getattr(errors, ending)
-    raise error("what", server="nfs-1", path="a\nb", cause="why", next_step="do this")
+def log(run: Run) -> None:
+    """Keep a run log."""
+    run.open_log()
+    run.say("kept")
+
+
+def fault(_run: Run) -> None:
+    """Fail as a program with a mistake in it does."""
+    raise ZeroDivisionError
+
+
+def logged_fault(run: Run) -> None:
+    """Fail while a run log is kept."""
+    run.open_log()
+    fault(run)
+
+
+def show(run: Run) -> None:
+    """Print a result."""
+    run.show("totals", [Total("nfs-1", 12_345), Total("nfs-9", 0)])
+    run.echo("the end")
+
+
+def wait(run: Run) -> None:
+    """Do something, then wait for a signal."""
+    finish(run, Outcome.PUBLISHED)
+    threading.Event().wait(60)
+
+
+def flood(run: Run) -> None:
+    """Tell events until something stops it."""
+    while True:
+        finish(run, Outcome.PUBLISHED)
+
+
+def threads(run: Run) -> None:
+    """Tell events from many threads that interrupt each other all the time."""
+    sys.setswitchinterval(1e-5)
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(400):
+            pool.submit(finish, run, Outcome.PUBLISHED)
+
+
+ACTIONS: dict[str, Callable[[Run], None]] = {
+    "log": log,
+    "bug": fault,
+    "log-bug": logged_fault,
+    "fail": lambda run: run.fail(errors.ExitCode.INTEGRITY),
+    "show": show,
+    "wait": wait,
+    "flood": flood,
+    "threads": threads,
+    "config": lambda run: run.say(", ".join(run.config.sites)),
+}
 
 
 @app.command()
 @framed
-def act(run: Run, ending: str) -> None:
-    """End as told: by an error class, an outcome, or one of the words below."""
-    match ending:
-        case "log":
-            run.open_log()
-            run.say("kept")
-        case "bug" | "log-bug":
-            if ending == "log-bug":
-                run.open_log()
-            raise ZeroDivisionError
-        case "fail":
-            run.fail(errors.ExitCode.INTEGRITY)
-        case "show":
-            run.show("totals", [Total("nfs-1", 12_345), Total("nfs-9", 0)])
-            run.echo("the end")
-        case "wait":
-            finish(run, Outcome.PUBLISHED)
-            threading.Event().wait(60)
-        case "flood":
-            while True:
-                finish(run, Outcome.PUBLISHED)
-        case "config":
-            run.say(", ".join(run.config.sites))
-        case _:
-            end_as_named(run, ending)
+def act(run: Run, ending: Annotated[str, typer.Argument(help="How to end.")]) -> None:
+    """End as told: by an action, by an outcome of two objects, or by an error class."""
+    if ending in ACTIONS:
+        ACTIONS[ending](run)
+    elif ending in set(Outcome):
+        finish(run, Outcome(ending))
+        finish(run, Outcome.PRESENT)
+    else:
+        error = getattr(errors, ending)
+        raise error("what", server="nfs-1", path="a\nb", cause="why", next_step="do this")
 
 
 sys.exit(main())

@@ -200,6 +200,15 @@ def test_a_signal_never_tears_a_line(tmp_path):
         assert lines[-1]["exit_code"] == process.returncode == 143
 
 
+def test_threads_may_tell_at_the_same_time(tmp_path):
+    """No line is mixed with another, and every object is counted once."""
+    lines = events(act("threads", "--json", "-q", cwd=tmp_path).stdout)
+
+    assert len(lines) == 2 * 400 + 2
+    assert lines[-1]["planned"] == {"objects": 800, "bytes": 80_000}
+    assert lines[-1]["counts"]["published"] == 400
+
+
 def test_a_reader_that_goes_away_ends_the_run(tmp_path):
     """What can not be told any more is not done any more; the code is not 0."""
     command = [sys.executable, str(PROGRAM), "act", "flood", "--json"]

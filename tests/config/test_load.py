@@ -270,6 +270,16 @@ def test_a_link_to_the_file_is_followed(write, tmp_path):
     assert load(folder / "cachemig.toml").state_dir == folder / ".cachemig"
 
 
+def test_neighbours_with_like_names_do_not_overlap(write):
+    """/srv/s and /srv/s2 are two folders, and so are two caches side by side."""
+    other = SMALL.replace("site.a", "site.b").replace("/srv/s", "/srv/s2")
+    caches = '[cache.one]\npath = "v9"\n[cache.two]\npath = "v95"\n'
+
+    config = load(write(SMALL + other + caches))
+
+    assert [cache.path for cache in config.caches] == ["v9", "v95"]
+
+
 def test_an_unknown_site_is_answered_with_the_nearest(write):
     """So are servers and caches."""
     config = load(write(FULL))

@@ -116,6 +116,13 @@ def test_a_path_that_is_not_utf8_can_be_got_back(raw):
         assert read["path"].encode() == raw
 
 
+def test_what_is_no_number_is_null():
+    """JSON has neither NaN nor infinity."""
+    row = Row("totals", {"a": float("nan"), "b": [float("inf"), 0.5]})
+
+    assert strict_loads(line_of(row))["values"] == {"a": None, "b": [None, 0.5]}
+
+
 def test_a_line_that_would_be_too_long_is_cut_visibly():
     """Long texts and long lists are shortened; what is left is still a valid line."""
     long_text = events.Notice("x" * 200_000)
