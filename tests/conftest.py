@@ -1,12 +1,18 @@
 """What every test may ask for."""
 
+import hypothesis
 import pytest
 
 from tests.pythons import oldest_python_found, version_of
 from tests.servers.disks import faultfs, faulty_disk, tmpfs
+from tests.servers.proxy import new_proxy
 from tests.servers.sshd import new_sshd, sshd
 
-__all__ = ["faultfs", "faulty_disk", "new_sshd", "oldest_python", "sshd", "tmpfs"]
+__all__ = ["faultfs", "faulty_disk", "new_proxy", "new_sshd", "oldest_python", "sshd", "tmpfs"]
+
+# A busy machine is slow now and then; what hangs is ended by pytest-timeout.
+hypothesis.settings.register_profile("any-machine", deadline=None)
+hypothesis.settings.load_profile("any-machine")
 
 
 def pytest_report_header() -> str:
