@@ -71,10 +71,10 @@ class PlanRow(NamedTuple):
     kind: Literal["object", "signature"]
     files: tuple[PlannedFile, ...]
 
-    def path(self, folder: str, file: PlannedFile) -> str:
-        """Name a file below a server's root, where `folder` is the cache's."""
-        parts = (folder, self.directory, self.name + file.suffix)
-        return "/".join(part for part in parts if part)
+    def paths(self, folder: str) -> tuple[str, ...]:
+        """Name its files below a server's root, where `folder` is the cache's."""
+        stem = "/".join(part for part in (folder, self.directory, self.name) if part)
+        return tuple(stem + file.suffix for file in self.files)
 
     @property
     def size_bytes(self) -> int:

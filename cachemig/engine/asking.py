@@ -1,6 +1,7 @@
 """Ask a destination about planned objects, in the plan's order: what does it lack?"""
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 
 from cachemig.agent.protocol import Outcome
 from cachemig.catalog.plan import Pair, Plan, PlanRow
@@ -41,27 +42,22 @@ class Asker:
             yield from (item for item in items if item.wanted)
 
     def _compare(self, rows: list[PlanRow]) -> list[Consignment]:
-        folders = self._folders
-        paths = [row.path(folders[row.cache], file) for row in rows for file in row.files]
-        there = dict(zip(paths, self._destination.stat(paths), strict=True))
-        times = [
-            time
-            for row in rows
-            for time in stale_times(row, folders[row.cache], there, TIME_SLACK_NS)
+        paths = [row.paths(self._folders[row.cache]) for row in rows]
+        answers = iter(self._destination.stat([path for several in paths for path in several]))
+        asked = [
+            (row, several, list(islice(answers, len(several))))
+            for row, several in zip(rows, paths, strict=True)
         ]
+        times = [time for found in asked for time in stale_times(*found, TIME_SLACK_NS)]
         if times:
             self._destination.touch(times)
-        return [consign(row, folders[row.cache], there) for row in rows]
+        return [consign(*found) for found in asked]
 
     def _judged(self, items: list[Consignment]) -> Iterator[Done]:
         """Look whether an archive that is there with another size is whole, or damaged."""
         odd = [item.path for item in items if item.outcome is Outcome.FOREIGN]
         verdicts = self._destination.check(odd) if odd else ()
-        damages = {
-            verdict.path: verdict.damage
-            for verdict in verdicts
-            if verdict.damage
-        }
+        damages = {verdict.path: verdict.damage for verdict in verdicts if verdict.damage}
         for item in items:
             damage = damages.get(item.path)
             if damage:

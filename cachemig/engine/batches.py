@@ -4,23 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cachemig.agent.protocol import Outcome
-from cachemig.catalog.plan import PlannedFile, PlanRow
+from cachemig.catalog.plan import PlanRow
 from cachemig.stores.base import FileReceipt, FileStat, WantedFile
 
 BATCH_BYTES = 8 * 1024 * 1024
 BATCH_FILES = 500
 MAX_ATTEMPTS = 3
-_WORST_FIRST = (
-    Outcome.FAILED,
-    Outcome.REJECTED,
-    Outcome.DAMAGED,
-    Outcome.CHANGED,
-    Outcome.VANISHED,
-    Outcome.FOREIGN,
-    Outcome.PUBLISHED,
-    Outcome.PRESENT,
-)
-_SPOILS_OBJECT = frozenset({Outcome.FAILED, Outcome.REJECTED, Outcome.CHANGED})
+_WORST_FIRST = (Outcome.FAILED, Outcome.REJECTED, Outcome.CHANGED)
+_SPOILS_OBJECT = frozenset(_WORST_FIRST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +20,7 @@ class Consignment:
 
     Attributes:
         row: the object as planned.
-        folder: its cache's folder below each server's root.
+        path: its main file, below the server's root: what it is called in reports.
         wanted: files that are to be sent, companions first.
         outcomes: what became of its other files, by path.
         attempts: how often it was sent.
@@ -37,17 +28,12 @@ class Consignment:
     """
 
     row: PlanRow
-    folder: str
+    path: str
     wanted: tuple[WantedFile, ...]
     outcomes: Mapping[str, Outcome]
     sha256: str = ""
     attempts: int = 0
     cause: str = ""
-
-    @property
-    def path(self) -> str:
-        """The object's main file, below the server's root: what it is called in reports."""
-        return self.row.path(self.folder, self.row.files[-1])
 
     @property
     def size_bytes(self) -> int:
@@ -62,15 +48,13 @@ class Consignment:
         a companion was published.
         """
         main = self.outcomes.get(self.path, Outcome.NOT_ATTEMPTED)
-        others = {outcome for path, outcome in self.outcomes.items() if path != self.path}
-        for outcome in _WORST_FIRST:
-            if outcome in others & _SPOILS_OBJECT or outcome is main:
-                break
-        else:
-            return main
-        if outcome is Outcome.PRESENT and Outcome.PUBLISHED in others:
+        others = set(self.outcomes.values())
+        spoiled = others & _SPOILS_OBJECT
+        if spoiled:
+            return next(outcome for outcome in _WORST_FIRST if outcome in spoiled)
+        if main is Outcome.PRESENT and Outcome.PUBLISHED in others:
             return Outcome.PUBLISHED
-        return outcome
+        return main
 
     def settled(self, receipts: Iterable[FileReceipt]) -> "Consignment":
         """Take in what a lane told of its files; files worth another try stay wanted."""
@@ -136,31 +120,23 @@ def cut(consignments: Iterable[Consignment], batch_bytes: int = BATCH_BYTES) -> 
         yield batch
 
 
-def consign(row: PlanRow, folder: str, there: Mapping[str, FileStat | None]) -> Consignment:
-    """Compare a planned object with what lies at its destination, by name and size."""
+def consign(row: PlanRow, paths: Sequence[str], there: Sequence[FileStat | None]) -> Consignment:
+    """Compare a planned object with what lies under its paths, by name and size."""
     wanted, outcomes = [], {}
-    for file in row.files:
-        path = row.path(folder, file)
-        found = there[path]
+    for file, path, found in zip(row.files, paths, there, strict=True):
         if found is None:
             wanted.append(WantedFile(path, path, file.size_bytes, file.mtime_ns))
         elif found.size_bytes == file.size_bytes:
             outcomes[path] = Outcome.PRESENT
         else:
             outcomes[path] = Outcome.FOREIGN
-    return Consignment(row, folder, tuple(wanted), outcomes)
+    return Consignment(row, paths[-1], tuple(wanted), outcomes)
 
 
 def stale_times(
-    row: PlanRow, folder: str, there: Mapping[str, FileStat | None], slack_ns: int
+    row: PlanRow, paths: Sequence[str], there: Sequence[FileStat | None], slack_ns: int
 ) -> Iterator[tuple[str, int]]:
     """List present files whose time at the source is newer by more than the slack."""
-    for file in row.files:
-        path = row.path(folder, file)
-        found = there[path]
-        if found is not None and _newer(file, found, slack_ns):
+    for file, path, found in zip(row.files, paths, there, strict=True):
+        if found is not None and file.mtime_ns > found.mtime_ns + slack_ns:
             yield path, file.mtime_ns
-
-
-def _newer(file: PlannedFile, found: FileStat, slack_ns: int) -> bool:
-    return file.mtime_ns > found.mtime_ns + slack_ns
