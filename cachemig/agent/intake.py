@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from .durable import Durability
 from .frames import Channel, PeerLost
 from .protocol import Kind, Outcome
-from .publish import Batch, Incoming, Linker, Receiver, Result
+from .publish import Batch, Incoming, Linker, Receiver, Result, refused
 from .root import OwnFiles
 from .source import LAST, PART
 from .tree import Tree
@@ -48,6 +48,7 @@ class Intake:
         self._batch: Batch | None = None
         self._about: dict[int, dict[str, Any]] = {}
         self._next = 0
+        self._temps_left = False
         self._received: queue.Queue[Batch | None] = queue.Queue(_BATCHES_WAITING)
         self._thread = threading.Thread(target=self._publish, name="publish", daemon=True)
         self._thread.start()
@@ -62,8 +63,12 @@ class Intake:
         files = [Incoming(path) for _, path in arguments["files"]]
         self._about[request] = arguments
         new = {file.directory for file in files} - self._noted
-        self._notes.note_temps(self._origin.writer, sorted(new))
-        self._noted |= new
+        try:
+            self._notes.note_temps(self._origin.writer, sorted(new))
+            self._noted |= new
+        except OSError as error:
+            for file in files:
+                file.result = refused(error)
         self._batch = Batch(request, files)
         self._next = 0
         if not files:
@@ -96,9 +101,10 @@ class Intake:
         if self._batch is not None:
             for file in self._batch.files:
                 self._receiver.give_up(file, Result(Outcome.FAILED, "the sender went away"))
+            self._temps_left |= any(file.temp for file in self._batch.files)
         self._received.put(None)
         self._thread.join(_END_WAIT_S)
-        if not self._thread.is_alive():
+        if not self._thread.is_alive() and not self._temps_left:
             self._notes.forget_temps(self._origin.writer)
 
     def _expected(self, index: int) -> Incoming:
@@ -149,8 +155,12 @@ class Intake:
     def _acknowledge(self, batch: Batch) -> None:
         for file in batch.unsettled():
             file.result = Result(Outcome.PUBLISHED)
+        self._temps_left |= any(file.temp for file in batch.files)
         about = self._about.pop(batch.request)
-        self._own.append_receipts(self._origin.writer, self._receipts(batch, about))
+        try:
+            self._own.append_receipts(self._origin.writer, self._receipts(batch, about))
+        except OSError as error:
+            _note_without_receipt(batch, error)
         rows = [file.receipt() for file in batch.files]
         try:
             self._channel.send_json(Kind.REPLY, batch.request, rows)
@@ -176,3 +186,11 @@ class Intake:
             for file, (source_path, _) in zip(batch.files, about["files"])
             if file.result is not None and file.result.outcome is Outcome.PUBLISHED
         ]
+
+
+def _note_without_receipt(batch: Batch, error: OSError) -> None:
+    """The files are in their places for good, so the controlling side keeps their receipts."""
+    why = f"published, but the receipt was refused: {error.strerror or error}"
+    for file in batch.files:
+        if file.result is not None and file.result.outcome is Outcome.PUBLISHED:
+            file.result = Result(Outcome.PUBLISHED, why, error.errno or 0)

@@ -26,6 +26,7 @@ FILE_MODE = 0o664
 _TEMP = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _RENAME_EXCHANGE = 2
 _COMPANIONS = (".siginfo", ".sig")
+_SPOIL_ARCHIVE = (Outcome.FAILED, Outcome.CHANGED)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -156,16 +157,17 @@ class Linker:
 
     def link(self, batch: Batch) -> None:
         """Give each file its final name unless something has it; remove the temps."""
-        broken: dict[str, str] = {}
+        broken: dict[str, Result] = {}
         for file in batch.files:
             stem = _archive_path(file.path)
             if file.result is None and file.path == stem and stem in broken:
-                why = f"its companion failed: {broken[stem]}"
-                give_up(self._tree, file, Result(Outcome.FAILED, why))
+                first = broken[stem]
+                why = f"its companion {first.outcome.value}: {first.cause}"
+                give_up(self._tree, file, first._replace(cause=why))
             if file.result is None:
                 self._link(file)
-            if file.result is not None and file.result.outcome is Outcome.FAILED:
-                broken[stem] = file.result.cause
+            if file.result is not None and file.result.outcome in _SPOIL_ARCHIVE:
+                broken[stem] = file.result
 
     def give_up(self, file: Incoming, result: Result) -> None:
         """Remove the temp; the result says why. A first result is kept."""
@@ -223,11 +225,14 @@ def give_up(tree: Tree, file: Incoming, result: Result) -> None:
 
 
 def _unlink(tree: Tree, file: Incoming) -> None:
-    temp, file.temp = file.temp, ""
+    """Remove the temp; one that the disk does not let go stays the file's, to be swept later."""
     try:
-        os.unlink(temp, dir_fd=tree.directory(file.directory))
+        os.unlink(file.temp, dir_fd=tree.directory(file.directory))
+    except FileNotFoundError:
+        pass
     except OSError:
         return
+    file.temp = ""
 
 
 def _archive_path(path: str) -> str:

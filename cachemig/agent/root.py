@@ -89,9 +89,13 @@ class OwnFiles:
         removed = 0
         for writer in writers:
             noted = self._lines(f"{_TEMPS}/{writer}")
+            left = 0
             for directory in {line for line in noted if isinstance(line, str)}:
-                removed += self._sweep(directory, writer)
-            self.forget_temps(writer)
+                swept, stuck = self._sweep(directory, writer)
+                removed += swept
+                left += stuck
+            if not left:
+                self.forget_temps(writer)
         return removed
 
     def append_receipts(self, writer: str, receipts: list[dict[str, Any]]) -> None:
@@ -120,18 +124,22 @@ class OwnFiles:
         os.rename(name, aside, src_dir_fd=parent, dst_dir_fd=parent)
         return new_path
 
-    def _sweep(self, directory: str, writer: str) -> int:
+    def _sweep(self, directory: str, writer: str) -> tuple[int, int]:
+        """Remove a writer's temps from a directory: how many went, and how many would not."""
         prefix = temp_prefix(writer)
-        removed = 0
         try:
             fd = self._tree.directory(directory)
-            for name in os.listdir(fd):
-                if name.startswith(prefix):
-                    os.unlink(name, dir_fd=fd)
-                    removed += 1
+            temps = [name for name in os.listdir(fd) if name.startswith(prefix)]
         except (OSError, BadPath):  # a hostile name may have been noted before it was refused
-            return removed
-        return removed
+            return 0, 0
+        removed = 0
+        for temp in temps:
+            try:
+                os.unlink(temp, dir_fd=fd)
+                removed += 1
+            except OSError:
+                continue
+        return removed, len(temps) - removed
 
     def _open(self, path: str, flags: int) -> int:
         parent, name = self._tree.split(path, create=True)
@@ -142,10 +150,14 @@ class OwnFiles:
 
     def _append(self, path: str, text: str) -> None:
         fd = self._open(path, _APPEND)
+        size_bytes = os.fstat(fd).st_size
         try:
             data = memoryview(text.encode("ascii"))
             while data:
                 data = data[os.write(fd, data) :]
+        except OSError:
+            os.ftruncate(fd, size_bytes)  # half a line would spoil the next
+            raise
         finally:
             os.close(fd)
 
