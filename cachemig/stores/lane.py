@@ -56,7 +56,7 @@ class Lane:
             self._open_ends(writer)
         except AgentError as error:
             self._peer.close()
-            raise self._explained(error) from None
+            raise self._explained(error, plan.mover_server) from None
         except PeerLost as error:
             raise lost(str(error), self._peer, plan.mover_server, diagnose) from None
 
@@ -99,7 +99,7 @@ class Lane:
                     continue
                 rows = answer(frame)
             except AgentError as error:
-                raise self._explained(error) from None
+                raise self._explained(error, self._plan.destination.server) from None
             except PeerLost as error:
                 raise self._lost(error) from None
             files = self._batches.pop(frame.request)
@@ -130,10 +130,11 @@ class Lane:
         for _ in self._peer.call_each(requests):
             pass
 
-    def _explained(self, error: AgentError) -> CachemigError:
+    def _explained(self, error: AgentError, otherwise: str) -> CachemigError:
+        """Explain what an end refused; `otherwise` is the server if the answer does not say."""
         end = error.about.get("end")
         servers = {"source": self._plan.source.server, "destination": self._plan.destination.server}
-        return explained(error, servers.get(str(end), self._plan.mover_server), self._diagnose)
+        return explained(error, servers.get(str(end), otherwise), self._diagnose)
 
     def _lost(self, error: PeerLost) -> CachemigError:
         return lost(str(error), self._peer, self._plan.mover_server, self._diagnose)
