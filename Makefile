@@ -5,7 +5,8 @@ SHELL := /bin/bash
 .PHONY: help setup setup-python demo check test bench docs lock
 
 # A caller's settings for another Python must not reach ours.
-unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX VIRTUAL_ENV
+unexport PYTHONPATH PYTHONHOME PYTHONUNBUFFERED PYTHONDONTWRITEBYTECODE \
+         PIP_USER PIP_TARGET PIP_PREFIX VIRTUAL_ENV
 
 BIN := .venv/bin
 # Two test processes suit the two cores of a small CI machine; `make test JOBS=8` on a big one.
