@@ -69,6 +69,21 @@ class OwnFiles:
         """A descriptor for the lock that keeps one syncfs in flight per root."""
         return self._open(_SYNC_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC)
 
+    def prove_group(self, gid: int) -> None:
+        """Give a new file the group, and remove it; an older one may be of another account.
+
+        Raises:
+            OSError: the account may not do that (EPERM), or may not write here.
+        """
+        path = f"{OWN_DIRECTORY}/group-{os.urandom(4).hex()}"
+        fd = self._open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fchown(fd, -1, gid)
+        finally:
+            os.close(fd)
+            parent, name = self._tree.split(path)
+            os.unlink(name, dir_fd=parent)
+
     def note_temps(self, writer: str, directories: Iterable[str]) -> None:
         """Write down where temps are about to be made, for whoever must sweep them."""
         lines = "".join(json.dumps(path) + "\n" for path in directories)

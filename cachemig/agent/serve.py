@@ -159,15 +159,11 @@ class Agent:
         }
 
     def _prove_group(self) -> None:
-        """Set the group on a file of our own, so that a run that can not fails before it starts."""
+        """Give a file of our own the group, so that a run that can not fails before it starts."""
         if self._gid is None:
             return
         try:
-            fd = OwnFiles(self._root).sync_lock()
-            try:
-                os.fchown(fd, -1, self._gid)
-            finally:
-                os.close(fd)
+            OwnFiles(self._root).prove_group(self._gid)
         except OSError as error:
             if error.errno != errno.EPERM:
                 raise
@@ -230,6 +226,7 @@ class Agent:
         self._reply(request, files.space(self._root))
 
     def _lock(self, request: int, arguments: Arguments) -> None:
+        self._prove_group()
         try:
             OwnFiles(self._root).lock(arguments["run_id"], arguments["who"])
         except Locked as error:
