@@ -25,9 +25,6 @@ from cachemig.demo.sshd import Sshd
 
 LIMIT_S = 90
 OWN_DIRECTORY = ".cachemig"
-NOBODY = 65534
-AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
-"""Root passes every permission test, so what is forbidden is tried as somebody else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,7 @@ def faulty_disk(faultfs: Path, tmp_path: Path) -> Iterator[NewFaultyDisk]:
             argv = [str(faultfs), str(below), str(disk.rules_file), str(folder), "-f"]
             server = subprocess.Popen(argv)
             mounted.callback(server.wait, LIMIT_S)
+            mounted.callback(server.terminate)  # a mount may live on in a namespace of others
             mounted.callback(subprocess.run, ["fusermount3", "-u", "-z", str(folder)])
             _wait_for_mount(folder, server)
             return disk
