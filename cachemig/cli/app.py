@@ -129,12 +129,17 @@ def _end(run: Run, error: CachemigError | None, *, json: bool) -> ExitCode:
 
 
 def _flushed(code: ExitCode) -> ExitCode:
-    """Write out what is buffered now, so that a failure still changes the exit code."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.INTERNAL
+    """Write out what is buffered now, so that a failure still changes the exit code.
+
+    Nobody has to read standard error; but a failed flush of it at the very end would turn
+    the status of the process into Python's own 120.
+    """
+    for stream, lost in ((sys.stderr, code), (sys.stdout, ExitCode.INTERNAL)):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            code = lost
     return code
 
 

@@ -143,7 +143,8 @@ class ObjectDone(Event):
     def __str__(self) -> str:
         """Name outcome, object and place."""
         because = f": {self.cause}" if self.cause else ""
-        return f"{self.outcome.value} {self.path} on {self.server}{because}"
+        place = f"{self.source} -> {self.server}" if self.source else f"on {self.server}"
+        return f"{self.outcome.value} {self.path} {place}{because}"
 
 
 @dataclass(frozen=True, slots=True)

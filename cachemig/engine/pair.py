@@ -142,7 +142,7 @@ class PairRun:
         job, route = self._job, self._job.route
         plan = LanePlan(
             mover_argv=route.mover_argv,
-            mover_server=route.mover_host or job.pair.source_server,
+            mover_host=route.mover_host,
             source=route.source,
             source_is_local=route.source_is_local,
             destination=route.destination,

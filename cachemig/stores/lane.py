@@ -20,14 +20,14 @@ class LanePlan(NamedTuple):
 
     Attributes:
         mover_argv: the child process that leads to the mover's agent.
-        mover_server: the server (or host) that the mover runs on, for messages.
+        mover_host: the host that the mover runs on; empty for this machine.
         source: the source end; dialled by the mover unless `source_is_local` to it.
         destination: the destination end, dialled by the mover.
         silence_limit_s: how long any end may say nothing.
     """
 
     mover_argv: tuple[str, ...]
-    mover_server: str
+    mover_host: str
     source: Rooted
     source_is_local: bool
     destination: Rooted
@@ -56,9 +56,9 @@ class Lane:
             self._open_ends(writer)
         except AgentError as error:
             self._peer.close()
-            raise self._explained(error, plan.mover_server) from None
+            raise self._explained(error, plan.mover_host or plan.source.server) from None
         except PeerLost as error:
-            raise lost(str(error), self._peer, plan.mover_server, diagnose) from None
+            raise self._lost(error) from None
 
     @property
     def open_batches(self) -> int:
@@ -134,10 +134,16 @@ class Lane:
         """Explain what an end refused; `otherwise` is the server if the answer does not say."""
         end = error.about.get("end")
         servers = {"source": self._plan.source.server, "destination": self._plan.destination.server}
-        return explained(error, servers.get(str(end), otherwise), self._diagnose)
+        told = explained(error, servers.get(str(end), otherwise), self._diagnose)
+        if error.code == "lost" and self._plan.mover_host:
+            host = self._plan.mover_host
+            told.what = f"{host} could not reach {told.server}: {told.what}"
+            told.next_step = f"on {host}: {told.next_step}; or send the bytes here, by --via-here"
+        return told
 
     def _lost(self, error: PeerLost) -> CachemigError:
-        return lost(str(error), self._peer, self._plan.mover_server, self._diagnose)
+        server = self._plan.mover_host or self._plan.source.server
+        return lost(str(error), self._peer, server, self._diagnose)
 
 
 def _receipt(file: WantedFile, row: Sequence[Any]) -> FileReceipt:

@@ -82,7 +82,7 @@ class Way:
         """A mover on this machine that dials the destination, and the source unless told not to."""
         plan = LanePlan(
             mover_argv=here_argv(),
-            mover_server="here",
+            mover_host="",
             source=source,
             source_is_local=not dial_source,
             destination=destination or self.rooted(root),
