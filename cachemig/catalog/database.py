@@ -79,7 +79,8 @@ def translated(error: Exception, place: Path) -> Exception:
             cause=cause,
             next_step="free space there, or point state_dir in cachemig.toml to a larger disk",
         )
-    if isinstance(error, duckdb.IOException | duckdb.InvalidInputException):
+    damaged = isinstance(error, duckdb.IOException | duckdb.InvalidInputException)
+    if damaged or type(error) is duckdb.Error:  # the bare class: Parquet's own decoder failed
         return FormatError(
             "a file of the catalog can not be read",
             path=str(place.parent),
@@ -118,12 +119,12 @@ def csv_view(
 ) -> None:
     """Make CSV files of ours answer under a table name; an empty number is NULL, a text is not.
 
-    One thread reads them: names of strays may hold line ends.
+    No value may hold a line end: paths in them are escaped.
     """
     files = ", ".join(literal(path) for path in paths)
     types = ", ".join(f"{literal(column)}: {literal(kind)}" for column, kind in columns.items())
     texts = ", ".join(literal(column) for column, kind in columns.items() if kind == "VARCHAR")
-    options = "header = false, auto_detect = false, parallel = false, delim = ',', quote = '\"'"
+    options = "header = false, auto_detect = false, delim = ',', quote = '\"'"
     options += f", buffer_size = {_CSV_BUFFER_BYTES}, max_line_size = {_CSV_LINE_BYTES}"
     connection.execute(
         f"CREATE OR REPLACE VIEW {name} AS FROM read_csv([{files}], {options},"

@@ -67,7 +67,7 @@ class Listing(Protocol):
 class InventoryRow(NamedTuple):
     """One row as it is written; the meaning of every column is in docs/formats.md.
 
-    `directory`, `name` and `target` are escaped by `core.quoting.escape_path`.
+    `directory`, `name` and `target` are escaped by `escape_path`.
     """
 
     server: str
@@ -182,14 +182,16 @@ def _rows_of_group(row: InventoryRow, name: str, group: _Group) -> Iterator[Inve
     for companion in (group.siginfo, group.sig):
         if companion is not None and companion is not main and _is_dangling(companion):
             yield row._replace(
-                name=companion.name, kind=RowKind.LINK, target=escape_path(companion.target)
+                name=escape_path(companion.name),
+                kind=RowKind.LINK,
+                target=escape_path(companion.target),
             )
     archive, siginfo, sig = group.archive, _readable(group.siginfo), _readable(group.sig)
     is_link = main.type == "l"
     kind = RowKind.OBJECT if archive else RowKind.SIGNATURE
     size_bytes = _size(archive) if archive else None
     yield row._replace(
-        name=name,
+        name=escape_path(name),
         kind=RowKind.LINK if is_link else kind,
         size_bytes=size_bytes,
         mtime_ns=_time(archive.mtime_ns) if archive and size_bytes is not None else None,

@@ -2,9 +2,9 @@
 
 import csv
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple, Self, TextIO
+from typing import NamedTuple, TextIO
 
 import duckdb
 
@@ -15,6 +15,7 @@ from cachemig.catalog.database import (
     parquet_view,
     publish,
     query,
+    scratch,
     write_parquet,
 )
 from cachemig.catalog.inventory import Inventory, InventoryMetadata, open_inventory
@@ -71,30 +72,15 @@ class InventoryWriter:
     """Collects a scan in a scratch directory, and then writes one inventory.
 
     First an `open_part` for each server, and its `add`; then `combine`, which joins what
-    was read with what did not change since `previous`; then `emptied`, `unchecked` and
-    `add_verdicts` as wanted; then `write`.
+    was read with what did not change since the previous scan; then `emptied`, `unchecked`
+    and `add_verdicts` as wanted; then `write`. Made by `inventory_writer`.
     """
 
-    def __init__(self, scratch_dir: Path, previous: Inventory | None) -> None:
+    def __init__(self, scratch_dir: Path, connection: duckdb.DuckDBPyConnection) -> None:
         self._scratch_dir = scratch_dir
-        self._previous = previous
+        self._connection = connection
         self._files = ExitStack()
         self._parts = 0
-
-    def __enter__(self) -> Self:
-        with ExitStack() as opened:
-            self._connection = opened.enter_context(connect(self._scratch_dir))
-            self._connection.execute(query("inventory_columns"))
-            if self._previous is None:
-                self._connection.execute("CREATE VIEW previous AS FROM inventory_columns")
-            else:
-                parquet_view(self._connection, "previous", self._previous.path)
-            self._opened = opened.pop_all()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._close_files()
-        self._opened.__exit__(*exception)
 
     def open_part(self) -> InventoryPart:
         """Begin the collection of one server's listings."""
@@ -113,7 +99,7 @@ class InventoryWriter:
 
     def combine(self) -> None:
         """Join what was read with the rows of the directories that did not change."""
-        self._close_files()
+        self.close()
         connection = self._connection
         csv_view(connection, "fresh", self._collected("rows"), _columns_of(connection))
         csv_view(connection, "unchanged", self._collected("unchanged"), _UNCHANGED_COLUMNS)
@@ -142,7 +128,7 @@ class InventoryWriter:
 
     def write(self, path: Path, metadata: InventoryMetadata) -> Inventory:
         """Write the inventory, all of it or nothing, and open it."""
-        self._close_files()
+        self.close()
         said = self._scratch_dir / "verdicts.csv"
         csv_view(self._connection, "verdicts", [said], _VERDICT_COLUMNS)
         draft = self._scratch_dir / "inventory.parquet"
@@ -150,16 +136,29 @@ class InventoryWriter:
         publish(draft, path)
         return open_inventory(path)
 
+    def close(self) -> None:
+        """Close the files of what was collected; a second call does nothing."""
+        self._files.close()
+
     def _open(self, name: str) -> TextIO:
         path = self._scratch_dir / name
         return self._files.enter_context(path.open("w", encoding="utf-8", newline=""))
 
-    def _close_files(self) -> None:
-        self._files.close()
-        self._files = ExitStack()
-
     def _collected(self, what: str) -> list[Path]:
         return sorted(self._scratch_dir.glob(f"{what}-*.csv"))
+
+
+@contextmanager
+def inventory_writer(state_dir: Path, previous: Inventory | None) -> Iterator[InventoryWriter]:
+    """Prepare to write an inventory; what was collected goes at the end, written or not."""
+    with scratch(state_dir) as scratch_dir, connect(scratch_dir) as connection:
+        connection.execute(query("inventory_columns"))
+        if previous is None:
+            connection.execute("CREATE VIEW previous AS FROM inventory_columns")
+        else:
+            parquet_view(connection, "previous", previous.path)
+        with closing(InventoryWriter(scratch_dir, connection)) as writer:
+            yield writer
 
 
 def _columns_of(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:

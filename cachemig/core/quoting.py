@@ -11,8 +11,10 @@ import re
 
 from cachemig.errors import FormatError
 
-_MUST_BE_ESCAPED = re.compile(r"[\\\ud800-\udfff]")
-_ESCAPED = re.compile(r"\\(\\|x[89a-f][0-9a-f]|ud[89a-f][0-9a-f]{2}|)", re.DOTALL)
+_MUST_BE_ESCAPED = re.compile(r"[\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_ESCAPED = re.compile(
+    r"\\(\\|x[89a-f][0-9a-f]|ud[89a-f][0-9a-f]{2}|u00[0189][0-9a-f]|u007f|)", re.DOTALL
+)
 _FIRST_ESCAPED_BYTE, _LAST_ESCAPED_BYTE = 0xDC80, 0xDCFF  # what os.fsdecode makes of bad bytes
 
 
@@ -30,9 +32,10 @@ def printable(text: str) -> str:
 def escape_path(path: str) -> str:
     r"""Write a path as valid UTF-8 that `unescape_path` turns back into the same path.
 
-    A backslash is doubled; a byte that is not UTF-8 becomes ``\xHH``.
+    It has no line end. A backslash is doubled; a byte that is not UTF-8 becomes ``\xHH``, a
+    control character ``\u00HH``.
     """
-    if path.isascii() and "\\" not in path:
+    if path.isascii() and path.isprintable() and "\\" not in path:
         return path
     return _MUST_BE_ESCAPED.sub(_escape, path)
 

@@ -8,7 +8,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from cachemig.catalog.database import scratch
 from cachemig.catalog.inventory import (
     Inventory,
     InventoryMetadata,
@@ -24,10 +23,16 @@ from cachemig.catalog.inventory import (
     open_inventory,
 )
 from cachemig.catalog.rows import CachePlace
-from cachemig.catalog.writer import Emptied, InventoryWriter, UncheckedArchive, Verdict
-from cachemig.core.events import Notice, ScanProgress, Tell
+from cachemig.catalog.writer import (
+    Emptied,
+    InventoryWriter,
+    UncheckedArchive,
+    Verdict,
+    inventory_writer,
+)
+from cachemig.core.events import Notice, ScanProgress, ServerProblem, Tell
 from cachemig.errors import ScanError
-from cachemig.stores.base import DirectoryListing, Store
+from cachemig.stores.base import ArchiveVerdict, DirectoryListing, Store
 
 FULL_SCAN_INTERVAL = timedelta(hours=12)
 _RACY_NS = 2 * 10**9
@@ -86,7 +91,7 @@ def scan(site: ScannedSite, state_dir: Path, options: ScanOptions, tell: Tell) -
     previous = open_inventory(path) if path.exists() else None
     began_at = datetime.now(UTC)
     full_scan_at = _last_full_scan(previous, options, began_at)
-    with scratch(state_dir) as scratch_dir, InventoryWriter(scratch_dir, previous) as writer:
+    with inventory_writer(state_dir, previous) as writer:
         run = _ScanRun(site, writer, tell, skip=full_scan_at < began_at)
         counts = run.on_all_servers(run.read)
         writer.combine()
@@ -159,12 +164,24 @@ class _ScanRun:
         while not self._stop.is_set() and (batch := list(islice(waiting, _CHECK_BATCH))):
             rows = {self._path(store, archive): archive.row for archive in batch}
             found = [
-                Verdict(rows[verdict.path], verdict.damage) for verdict in store.check(list(rows))
+                Verdict(rows[verdict.path], verdict.damage)
+                for verdict in self._looked_at(store, store.check(list(rows)))
             ]
             with self._writing:
                 self._writer.add_verdicts(found)
             checked += len(found)
         return checked
+
+    def _looked_at(
+        self, store: Store, verdicts: Iterable[ArchiveVerdict]
+    ) -> Iterator[ArchiveVerdict]:
+        """Pass on what was looked at; the rest stays unchecked, and is told."""
+        for verdict in verdicts:
+            if verdict.problem:
+                what = f"an archive could not be checked: {verdict.path}"
+                self._tell(ServerProblem(store.server, what, verdict.problem))
+            else:
+                yield verdict
 
     def _listings(
         self, store: Store, place: CachePlace, known: Mapping[str, int]

@@ -46,6 +46,7 @@ def test_a_stored_path_comes_back_as_it_was(path):
     escaped = escape_path(path)
 
     escaped.encode()
+    assert not {"\r", "\n", "\0"} & set(escaped)
     assert unescape_path(escaped) == path
 
 
@@ -65,7 +66,7 @@ def test_two_paths_never_share_a_stored_form(paths):
 
 def test_a_byte_that_is_not_utf8_is_stored_as_its_value():
     """The form that docs/formats.md promises."""
-    assert escape_path(os.fsdecode(b"a\\b\xff")) == r"a\\b\xff"
+    assert escape_path(os.fsdecode(b"a\\b\xff\n")) == r"a\\b\xff\u000a"
 
 
 @pytest.mark.parametrize("text", ["\\", "a\\q", "\\xZZ", "\\u12"])

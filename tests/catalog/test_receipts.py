@@ -1,0 +1,163 @@
+"""What was published is remembered, and the last word counts."""
+
+import json
+import os
+from threading import Thread
+
+import pytest
+
+from cachemig.agent.protocol import Outcome
+from cachemig.catalog.plan import Pair
+from cachemig.catalog.receipts import ReceiptWriter, open_receipts
+from cachemig.stores.base import FileReceipt, WantedFile
+from tests.catalog.made import Held, file, inventory_of, listing, object_name
+
+NAME = object_name()
+PAIR = Pair("a", "x")
+
+
+def kept(path, sha256="aa", outcome=Outcome.PUBLISHED, size_bytes=3):
+    """What a destination tells of one file."""
+    return FileReceipt(path, outcome, size_bytes, sha256, mtime_ns=4)
+
+
+def wanted(path):
+    """What was asked for."""
+    return WantedFile(f"at-source/{path}", path, 3, 4)
+
+
+def far(path, sha256="ff", time="2020-01-01T00:00:00Z", run_id="20200101"):
+    """A receipt as a server keeps it."""
+    return {
+        "v": 1,
+        "run_id": run_id,
+        "time": time,
+        "server": "x",
+        "path": path,
+        "size_bytes": 3,
+        "sha256": sha256,
+        "mtime_ns": 4,
+        "source_site": "old",
+        "source_server": "a",
+        "source_path": path,
+    }
+
+
+def digests(state_dir, site="new", **kept_at_servers):
+    """Path and digest of each receipt of server x."""
+    with open_receipts(state_dir, site, kept_at_servers) as book:
+        return {receipt.path: receipt.sha256 for receipt in book.of_server("x")}
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """The receipts of one run."""
+    with ReceiptWriter(tmp_path, "20260301-ab", "old", "new") as opened:
+        yield opened
+
+
+def test_a_receipt_says_what_where_when_and_whence(tmp_path, writer):
+    """One line of JSON for each published file; the names are a promise."""
+    writer.keep(PAIR, [wanted("p"), wanted("q")], [kept("p"), kept("q", outcome=Outcome.FOREIGN)])
+
+    (line,) = (tmp_path / "receipts" / "20260301-ab.jsonl").read_text().splitlines()
+
+    receipt = json.loads(line)
+    assert receipt.pop("time").endswith("Z")
+    assert receipt == {
+        "v": 1,
+        "run_id": "20260301-ab",
+        "site": "new",
+        "server": "x",
+        "path": "p",
+        "size_bytes": 3,
+        "sha256": "aa",
+        "mtime_ns": 4,
+        "source_site": "old",
+        "source_server": "a",
+        "source_path": "at-source/p",
+    }
+
+
+def test_a_run_that_published_nothing_leaves_no_file(tmp_path, writer):
+    """An empty file would say nothing."""
+    writer.keep(PAIR, [wanted("q")], [kept("q", outcome=Outcome.PRESENT)])
+
+    assert not (tmp_path / "receipts").exists()
+
+
+def test_batches_of_many_threads_do_not_mix(tmp_path, writer):
+    """Every line is whole."""
+
+    def keep(number):
+        for each in range(50):
+            paths = [f"{number}/{each}/{part}" for part in range(5)]
+            writer.keep(PAIR, [wanted(p) for p in paths], [kept(p) for p in paths])
+
+    threads = [Thread(target=keep, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert len(digests(tmp_path)) == 4 * 50 * 5
+
+
+def test_the_later_run_wins_wherever_its_receipt_is_kept(tmp_path, writer):
+    """A file may have been set aside and brought again."""
+    writer.keep(PAIR, [wanted("p"), wanted("q")], [kept("p"), kept("q")])
+
+    found = digests(tmp_path, x=[far("p"), far("q", time="2099-01-01T00:00:00Z"), far("r")])
+
+    assert found == {"p": "aa", "q": "ff", "r": "ff"}
+
+
+def test_receipts_at_the_server_are_enough(tmp_path):
+    """The machine that ran the sync may be gone."""
+    assert digests(tmp_path, x=[far("p")]) == {"p": "ff"}
+
+
+def test_receipts_of_another_site_are_not_mixed_in(tmp_path, writer):
+    """Two sites may have servers of one name."""
+    writer.keep(PAIR, [wanted("p")], [kept("p")])
+
+    assert digests(tmp_path, site="old") == {}
+
+
+def test_a_line_that_a_crash_tore_is_passed_over(tmp_path, writer):
+    """What came before it counts."""
+    writer.keep(PAIR, [wanted("p")], [kept("p")])
+    with (tmp_path / "receipts" / "20260301-ab.jsonl").open("a") as torn:
+        torn.write('{"v": 1, "run_id": "20260301-ab", "path": "q", "sha2')
+
+    assert digests(tmp_path) == {"p": "aa"}
+
+
+@pytest.mark.parametrize("path", ["a\\b", 'quo"te', "line\nend", os.fsdecode(b"caf\xe9"), "é"])
+def test_any_path_comes_back_as_it_was(tmp_path, writer, path):
+    """From the state and from the server alike."""
+    writer.keep(PAIR, [wanted(path)], [kept(path)])
+
+    assert digests(tmp_path, x=[far(path), far(path + "2")]) == {path: "aa", path + "2": "ff"}
+
+
+def test_an_audit_sets_what_is_there_beside_what_was_brought(tmp_path):
+    """Either may lack: what others wrote, and what retention removed."""
+    new = inventory_of(
+        tmp_path,
+        [
+            Held("x", "lmp", listing("v95/3f/a1", file(NAME, 30), file(f"{NAME}.siginfo", 10))),
+            Held("z", "lmp", listing("v95/3f/a1", file(NAME, 30))),
+        ],
+        site="new",
+        folders={"lmp": "v95"},
+    )
+    base = f"v95/3f/a1/{NAME}"
+    with open_receipts(tmp_path, "new", {"x": [far(base), far("v95/gone.siginfo")]}) as book:
+        found = list(book.audit(new, {"lmp": "v95"}, "x"))
+
+    assert found == [
+        (base, True, 30, 3, "ff"),
+        (f"{base}.siginfo", False, 10, None, ""),
+        ("v95/gone.siginfo", False, None, 3, "ff"),
+    ]
