@@ -78,6 +78,8 @@ def open_source(tree: Tree, links: Links, path: str) -> int:
     except BadPath:
         raise Unreadable(Outcome.REJECTED, "the name could lead outside the root") from None
     except OSError as error:
+        if error.errno == errno.EINVAL:  # readlink on something that is no link either
+            raise Unreadable(Outcome.REJECTED, "it is not a regular file") from None
         raise Unreadable(Outcome.FAILED, error.strerror or str(error)) from None
 
 
