@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 
-from .tree import Tree
+from .tree import Tree, spare_descriptors
 
 _NETWORK_TYPES = ("nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "glusterfs", "lustre")
 _SLOW_SYNC_S = 2.0
 _FSYNC_THREADS = 8
+_FSYNC_AT_ONCE = 128
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -48,6 +50,7 @@ class Durability:
         self._tree = tree
         self._lock_fd = lock_fd
         self._by_file = is_network(file_system_type(tree.fd)) or _kernel() < (5, 8)
+        self._local_devices: set[int] = set()
         self._pool: ThreadPoolExecutor | None = None
 
     @property
@@ -55,32 +58,50 @@ class Durability:
         """Whether each file and directory is synced on its own."""
         return self._by_file
 
-    def settle(self, files: Iterable[str], directories: Iterable[str]) -> None:
+    def settle(self, files: Collection[str], directories: Collection[str]) -> None:
         """Return when the files' data and the directories' entries are on stable storage.
+
+        What is gone again was removed by a cleaner, and needs no storage.
 
         Raises:
             OSError: the disk refused; nothing of this may be acknowledged.
         """
-        if self._by_file:
-            self._sync_each([*files, *directories])
-            return
+        paths = [*files, *directories]
+        folders = {path.rpartition("/")[0] for path in files} | set(directories)
+        if self._by_file or not self._sync_file_systems(folders):
+            self._sync_each(paths)
+
+    def _sync_file_systems(self, folders: set[str]) -> bool:
+        """Sync all file systems that hold a folder; False when one of them is a network mount."""
         started = time.monotonic()
-        parents = {path.rpartition("/")[0] for path in files}
-        for fd in self._one_per_device(parents | set(directories)):
-            self._sync_file_system(fd)
+        with contextlib.ExitStack() as opened:
+            held = self._one_per_device(folders)
+            for fd in held.values():
+                opened.callback(os.close, fd)
+            if not all(self._is_local(device, fd) for device, fd in held.items()):
+                self._by_file = True
+                return False
+            for fd in held.values():
+                self._sync_file_system(fd)
         if time.monotonic() - started > _SLOW_SYNC_S:
             self._by_file = True
+        return True
 
-    def _one_per_device(self, directories: Iterable[str]) -> list[int]:
+    def _one_per_device(self, folders: set[str]) -> dict[int, int]:
         """A cache's slots may be mounts of their own, so one descriptor for each device."""
-        tops = {"/".join(path.split("/")[:-1]) for path in directories}
-        devices = {}
-        for top in tops | {""}:
-            fd = self._tree.directory(top)
-            device = os.fstat(fd).st_dev
-            if device not in devices:
-                devices[device] = os.dup(fd)
-        return list(devices.values())
+        held = {os.fstat(self._tree.fd).st_dev: os.dup(self._tree.fd)}
+        for parent in {folder.rpartition("/")[0] for folder in folders}:
+            with contextlib.suppress(FileNotFoundError):
+                fd = self._tree.directory(parent)
+                device = os.fstat(fd).st_dev
+                if device not in held:
+                    held[device] = os.dup(fd)
+        return held
+
+    def _is_local(self, device: int, fd: int) -> bool:
+        if device not in self._local_devices and not is_network(file_system_type(fd)):
+            self._local_devices.add(device)
+        return device in self._local_devices
 
     def _sync_file_system(self, fd: int) -> None:
         try:
@@ -90,23 +111,31 @@ class Durability:
                 raise OSError(number, os.strerror(number))
         finally:
             fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
-            os.close(fd)
 
     def _sync_each(self, paths: list[str]) -> None:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_FSYNC_THREADS, thread_name_prefix="fsync")
-        opened = []
+        waiting = list(dict.fromkeys(paths))
+        at_once = spare_descriptors(_FSYNC_AT_ONCE)
+        while waiting:
+            part, waiting = waiting[:at_once], waiting[at_once:]
+            with contextlib.ExitStack() as opened:
+                held = [fd for fd in map(self._open, part) if fd is not None]
+                for fd in held:
+                    opened.callback(os.close, fd)
+                list(self._pool.map(os.fsync, held))
+
+    def _open(self, path: str) -> int | None:
+        if not path:
+            return os.dup(self._tree.fd)
         try:
-            for path in dict.fromkeys(paths):
-                if not path:
-                    opened.append(os.dup(self._tree.fd))
-                    continue
-                parent, name = self._tree.split(path)
-                opened.append(os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=parent))
-            list(self._pool.map(os.fsync, opened))
-        finally:
-            for fd in opened:
-                os.close(fd)
+            return self._tree.open_any(path)
+        except FileNotFoundError:
+            self._tree.forget(path.rpartition("/")[0])
+        try:
+            return self._tree.open_any(path)
+        except FileNotFoundError:
+            return None
 
 
 def _kernel() -> tuple[int, int]:

@@ -40,6 +40,12 @@ def _is_plain(part: str) -> bool:
     return part not in ("", ".", "..") and "\0" not in part and size_bytes <= NAME_BYTES
 
 
+def spare_descriptors(wanted: int) -> int:
+    """How many of the wanted descriptors may be held open, where their number is limited."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if limit == resource.RLIM_INFINITY else min(wanted, limit // 4)
+
+
 class Tree:
     """A directory tree that is never left; keeps its last used directories open."""
 
@@ -47,11 +53,7 @@ class Tree:
         self.path = os.path.realpath(path)
         self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._gid = gid
-        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        endless = limit == resource.RLIM_INFINITY
-        self._most_open = (
-            _OPEN_DIRECTORIES_MAX if endless else min(_OPEN_DIRECTORIES_MAX, limit // 4)
-        )
+        self._most_open = spare_descriptors(_OPEN_DIRECTORIES_MAX)
         self._open: OrderedDict[str, int] = OrderedDict()
 
     def directory(self, path: str, *, create: bool = False) -> int:
@@ -90,15 +92,24 @@ class Tree:
             raise OSError(errno.ELOOP, "not a regular file", path)
         return fd
 
+    def open_any(self, path: str) -> int:
+        """Open a file or directory, to sync it; links are refused with ELOOP."""
+        parent, name = self.split(path)
+        return os.open(name, _FILE, dir_fd=parent)
+
     def lstat(self, path: str) -> os.stat_result:
         """The status of a path itself, not of what a link there leads to."""
         parent, name = self.split(path)
         return os.stat(name, dir_fd=parent, follow_symlinks=False)
 
     def forget(self, path: str) -> None:
-        """Close a directory that may have been removed meanwhile, so that it is looked up anew."""
-        for known in [p for p in self._open if p == path or p.startswith(path + "/")]:
-            os.close(self._open.pop(known))
+        """Close a directory that may have been removed meanwhile, so that it is looked up anew.
+
+        Those above and below it may be gone with it.
+        """
+        for known in list(self._open):
+            if f"{known}/".startswith(f"{path}/") or f"{path}/".startswith(f"{known}/"):
+                os.close(self._open.pop(known))
 
     def _enter(self, parent: int, name: str, *, create: bool) -> int:
         try:
