@@ -175,14 +175,22 @@ class Linker:
 
     def _link(self, file: Incoming) -> None:
         try:
-            fd, name = self._tree.split(file.path)
             try:
-                os.link(file.temp, name, src_dir_fd=fd, dst_dir_fd=fd, follow_symlinks=False)
-            except FileExistsError:
-                file.result = self._met(fd, file, name)
+                file.result = self._give_name(file)
+            except FileNotFoundError:  # a cleaner removed the directory that is held open here
+                self._tree.forget(file.directory)
+                file.result = self._give_name(file)
             _unlink(self._tree, file)
         except OSError as error:
             give_up(self._tree, file, refused(error))
+
+    def _give_name(self, file: Incoming) -> Result | None:
+        fd, name = self._tree.split(file.path)
+        try:
+            os.link(file.temp, name, src_dir_fd=fd, dst_dir_fd=fd, follow_symlinks=False)
+        except FileExistsError:
+            return self._met(fd, file, name)
+        return None
 
     def _met(self, parent: int, file: Incoming, name: str) -> Result | None:
         """Something has the name: ourselves after a lost reply, a link, or another's file."""
@@ -247,9 +255,14 @@ def _replace_link(parent: int, temp: str, name: str) -> bool:
 
     The two are exchanged, and changed back should a file have taken the link's place in
     between. A file system that can not exchange (NFS) gets a plain rename.
+
+    Raises:
+        FileNotFoundError: the link is gone, so the name is free.
     """
     arguments = (parent, os.fsencode(temp), parent, os.fsencode(name), _RENAME_EXCHANGE)
     if not hasattr(_libc, "renameat2") or _libc.renameat2(*arguments) != 0:
+        if ctypes.get_errno() == errno.ENOENT:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
         os.rename(temp, name, src_dir_fd=parent, dst_dir_fd=parent)
         return True
     if stat.S_ISLNK(os.stat(temp, dir_fd=parent, follow_symlinks=False).st_mode):
