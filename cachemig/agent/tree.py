@@ -14,10 +14,12 @@ from collections import OrderedDict
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_OPEN_DIRECTORIES_MAX = 320  # the 256 of a cache's first level, and some below them
+_OPEN_ABOVE_MAX = 288  # the 256 of a cache's first level, which every path passes, and some
+_OPEN_BELOW_MAX = 32  # the last ones, since an object's files lie together
 DIRECTORY_MODE = 0o2775
 NAME_BYTES = 255
 _PARTS_MAX = 64
+_NO_NAMES = frozenset({"", ".", ".."})
 
 
 class BadPath(Exception):
@@ -27,23 +29,48 @@ class BadPath(Exception):
 def parts_of(path: str) -> list[str]:
     """Split a relative path and refuse every part that is not a plain name."""
     parts = path.split("/")
-    if len(parts) > _PARTS_MAX or not all(map(_is_plain, parts)):
+    if len(parts) > _PARTS_MAX or not _NO_NAMES.isdisjoint(parts) or "\0" in path:
+        raise BadPath(path)
+    if max(map(len, parts)) > NAME_BYTES or not (path.isascii() or _all_short(parts)):
         raise BadPath(path)
     return parts
 
 
-def _is_plain(part: str) -> bool:
+def _all_short(parts: list[str]) -> bool:
     try:
-        size_bytes = len(os.fsencode(part))
+        return all(len(os.fsencode(part)) <= NAME_BYTES for part in parts)
     except UnicodeEncodeError:  # half a surrogate pair: it stands for no bytes
         return False
-    return part not in ("", ".", "..") and "\0" not in part and size_bytes <= NAME_BYTES
 
 
 def spare_descriptors(wanted: int) -> int:
     """How many of the wanted descriptors may be held open, where their number is limited."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return wanted if limit == resource.RLIM_INFINITY else min(wanted, limit // 4)
+
+
+class _OpenDirectories:
+    """The last used directories, open; the one unused for longest is closed for a new one."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = max(1, limit)
+        self._open: OrderedDict[str, int] = OrderedDict()
+
+    def get(self, path: str) -> int | None:
+        fd = self._open.get(path)
+        if fd is not None:
+            self._open.move_to_end(path)
+        return fd
+
+    def keep(self, path: str, fd: int) -> None:
+        self._open[path] = fd
+        while len(self._open) > self._limit:
+            os.close(self._open.popitem(last=False)[1])
+
+    def forget(self, path: str) -> None:
+        for known in list(self._open):
+            if f"{known}/".startswith(f"{path}/") or f"{path}/".startswith(f"{known}/"):
+                os.close(self._open.pop(known))
 
 
 class Tree:
@@ -53,8 +80,10 @@ class Tree:
         self.path = os.path.realpath(path)
         self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._gid = gid
-        self._most_open = spare_descriptors(_OPEN_DIRECTORIES_MAX)
-        self._open: OrderedDict[str, int] = OrderedDict()
+        spare = spare_descriptors(_OPEN_ABOVE_MAX + _OPEN_BELOW_MAX)
+        below = min(_OPEN_BELOW_MAX, spare // 2)
+        self._above = _OpenDirectories(spare - below)
+        self._below = _OpenDirectories(below)
 
     def directory(self, path: str, *, create: bool = False) -> int:
         """A descriptor of the directory; it belongs to the tree and stays valid for a while.
@@ -63,25 +92,15 @@ class Tree:
             BadPath: the path is not a plain relative one.
             OSError: a part is missing, is a link (ELOOP or ENOTDIR), or is forbidden.
         """
-        if not path:
-            return self.fd
-        fd = self._open.get(path)
-        if fd is not None:
-            self._open.move_to_end(path)
-            return fd
-        parts_of(path)
-        parent, _, name = path.rpartition("/")
-        fd = self._enter(self.directory(parent, create=create), name, create=create)
-        self._open[path] = fd
-        while len(self._open) > self._most_open:
-            os.close(self._open.popitem(last=False)[1])
-        return fd
+        if path:
+            parts_of(path)
+        return self._directory(path, self._below, create=create)
 
     def split(self, path: str, *, create: bool = False) -> tuple[int, str]:
         """The directory descriptor and the base name of a path."""
         parts_of(path)
         parent, _, name = path.rpartition("/")
-        return self.directory(parent, create=create), name
+        return self._directory(parent, self._below, create=create), name
 
     def open_file(self, path: str) -> int:
         """Open a regular file for reading; links, pipes and devices are refused with ELOOP."""
@@ -107,16 +126,23 @@ class Tree:
 
         Those above and below it may be gone with it.
         """
-        for known in list(self._open):
-            if f"{known}/".startswith(f"{path}/") or f"{path}/".startswith(f"{known}/"):
-                os.close(self._open.pop(known))
+        self._above.forget(path)
+        self._below.forget(path)
+
+    def _directory(self, path: str, kept: _OpenDirectories, *, create: bool) -> int:
+        if not path:
+            return self.fd
+        fd = kept.get(path)
+        if fd is None:
+            parent, _, name = path.rpartition("/")
+            above = self._directory(parent, self._above, create=create)
+            fd = self._enter(above, name, create=create)
+            kept.keep(path, fd)
+        return fd
 
     def _enter(self, parent: int, name: str, *, create: bool) -> int:
-        try:
+        if not create:
             return os.open(name, _DIRECTORY, dir_fd=parent)
-        except FileNotFoundError:
-            if not create:
-                raise
         try:
             os.mkdir(name, 0o775, dir_fd=parent)
         except FileExistsError:
