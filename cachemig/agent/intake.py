@@ -123,7 +123,8 @@ class Intake:
             received = self._take(wait=not linked) if going else []
             going = going and None not in received
             batches = [batch for batch in received if batch is not None]
-            self._settle(batches, linked)
+            if batches or linked:
+                self._settle(batches, linked)
             for batch in linked:
                 self._acknowledge(batch)
             for batch in batches:
