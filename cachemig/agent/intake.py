@@ -145,6 +145,8 @@ class Intake:
         """Make the data of some batches and the links of others durable, in one go."""
         files = [file.temp_path for batch in received for file in batch.unsettled()]
         directories = {path for batch in linked for path in batch.directories()}
+        if not files and not directories:
+            return
         try:
             self._durability.settle(files, directories)
         except OSError as error:

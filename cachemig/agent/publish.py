@@ -25,6 +25,7 @@ from .tree import BadPath, Tree
 FILE_MODE = 0o664
 _TEMP = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _RENAME_EXCHANGE = 2
+_CAN_NOT_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _COMPANIONS = (".siginfo", ".sig")
 _SPOIL_ARCHIVE = (Outcome.FAILED, Outcome.CHANGED)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -258,14 +259,23 @@ def _replace_link(parent: int, temp: str, name: str) -> bool:
 
     Raises:
         FileNotFoundError: the link is gone, so the name is free.
+        OSError: the disk refused.
     """
-    arguments = (parent, os.fsencode(temp), parent, os.fsencode(name), _RENAME_EXCHANGE)
-    if not hasattr(_libc, "renameat2") or _libc.renameat2(*arguments) != 0:
-        if ctypes.get_errno() == errno.ENOENT:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    number = _exchange(parent, temp, name)
+    if number in _CAN_NOT_EXCHANGE:
         os.rename(temp, name, src_dir_fd=parent, dst_dir_fd=parent)
         return True
+    if number:
+        raise OSError(number, os.strerror(number), name)
     if stat.S_ISLNK(os.stat(temp, dir_fd=parent, follow_symlinks=False).st_mode):
         return True
-    _libc.renameat2(*arguments)
+    _exchange(parent, temp, name)
     return False
+
+
+def _exchange(parent: int, one: str, other: str) -> int:
+    """Let two names change places in one step; the errno, or 0."""
+    if not hasattr(_libc, "renameat2"):
+        return errno.ENOSYS
+    names = (parent, os.fsencode(one), parent, os.fsencode(other))
+    return ctypes.get_errno() if _libc.renameat2(*names, _RENAME_EXCHANGE) else 0

@@ -89,10 +89,14 @@ class Destination:
     log: Path
 
     def bring(self, paths: Sequence[str], *options: str) -> dict[str, FileReceipt]:
-        """Send files as one batch; what was acknowledged before the agent died, if it did."""
+        """Send files as one batch; what was acknowledged before the agent died, if it did.
+
+        With options for strace, the agent runs under it.
+        """
         strace = ("strace", "-f", "-qq", "-s", "200", "-o", str(self.log), *options)
+        argv = (*(strace if options else ()), *local_argv(sys.executable))
         way = Way.local("here", sys.executable)
-        traced = way.rooted(self.root)._replace(argv=(*strace, *local_argv(sys.executable)))
+        traced = way.rooted(self.root)._replace(argv=argv)
         acknowledged: dict[str, FileReceipt] = {}
         try:
             lane = way.lane(
