@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from .bootstrap import bundle
@@ -68,7 +69,8 @@ class Peer:
         self._last_request = 0
         self._wait_s = wait_s
         self._answers = False
-        self.channel.send_raw(bundle())
+        with suppress(PeerLost):  # whoever asks is told, once the child has said why it ended
+            self.channel.send_raw(bundle())
         self.channel.start_beating()
 
     def send(self, op: str, arguments: dict[str, Any]) -> int:
