@@ -14,13 +14,23 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import cachemig.cli.app  # what a real run holds in memory, too
+import cachemig.engine.sync  # noqa: F401
+from cachemig.agent.protocol import Outcome
 from cachemig.catalog.candidates import Destination
 from cachemig.catalog.inventory import Dimension
 from cachemig.catalog.plan import Plan, make_plan
 from cachemig.catalog.presence import presence
+from cachemig.catalog.receipts import ReceiptWriter, open_receipts
 from cachemig.core.shards import new_map
 from cachemig.engine.scan import ScannedSite, ScanOptions, scan
-from cachemig.stores.base import ArchiveVerdict, DirectoryListing, FileEntry
+from cachemig.stores.base import (
+    ArchiveVerdict,
+    DirectoryListing,
+    FileEntry,
+    FileReceipt,
+    WantedFile,
+)
 
 SERVERS = ("nfs-1", "nfs-2", "nfs-3")
 TASKS = ("package", "package_write_rpm", "populate_sysroot", "packagedata", "package_qa")
@@ -28,6 +38,7 @@ NOW_NS = time.time_ns()
 DAY_NS = 86_400 * 10**9
 LEAVES = 65_536
 WINDOW = 2_000
+DIGEST = "0" * 64
 
 
 class MadeUpStore:
@@ -76,13 +87,23 @@ def measured(what: str, began_s: float) -> float:
     return time.monotonic()
 
 
-def read_through(plan: Plan) -> int:
-    """Read a plan window by window, as a run does."""
+def read_through(plan: Plan, receipts: ReceiptWriter) -> int:
+    """Read a plan window by window and keep a receipt for every file, as a run does."""
     rows = 0
     for pair in plan.pairs:
         start = 0
         while window := plan.rows(pair, start, WINDOW):
             start += len(window)
+            files = [
+                WantedFile(path, path, file.size_bytes, file.mtime_ns)
+                for row in window
+                for path, file in zip(row.paths(""), row.files, strict=True)
+            ]
+            done = [
+                FileReceipt(f.path, Outcome.PUBLISHED, f.size_bytes, DIGEST, f.mtime_ns)
+                for f in files
+            ]
+            receipts.keep(pair, files, done)
         rows += start
     return rows
 
@@ -91,7 +112,7 @@ def main() -> None:
     """Run all stages on one made-up site."""
     objects = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     stores = [MadeUpStore(n, max(1, objects // LEAVES)) for n in range(len(SERVERS))]
-    site = ScannedSite("old", stores, {"default": ""})  # type: ignore[arg-type]  lists, no more
+    site = ScannedSite("old", stores, {"default": ""})  # type: ignore[arg-type]
     weights = {"nfs-8": 2.0, "nfs-9": 1.0}
     destination = Destination("new", {"default": new_map("new", "default", weights)})
     with tempfile.TemporaryDirectory() as folder:
@@ -109,12 +130,19 @@ def main() -> None:
         clock_s = measured("totals by recipe", clock_s)
         plan = make_plan(inventory, destination, state_dir / "plans" / "plan.parquet")
         clock_s = measured("plan", clock_s)
-        read = read_through(plan)
-        clock_s = measured("plan read in windows", clock_s)
+        with ReceiptWriter(state_dir, "run", "old", "new") as receipts:
+            read = read_through(plan, receipts)
+        clock_s = measured("plan read, receipts kept", clock_s)
         with presence(inventory, destination, inventory) as found:
             absent = sum(1 for _ in found.absent())
-        measured("presence", clock_s)
-        print(f"{sum(t.objects for t in totals)} objects, {read} planned, {absent} absent")
+        clock_s = measured("presence", clock_s)
+        with open_receipts(state_dir, "new", {}) as book:
+            audited = sum(1 for s in weights for _ in book.audit(inventory, {"default": ""}, s))
+        measured("audit by receipts", clock_s)
+        print(
+            f"{sum(t.objects for t in totals)} objects, {read} planned, {absent} absent,"
+            f" {audited} files audited"
+        )
         print(f"inventory {inventory.path.stat().st_size >> 20} MiB, ", end="")
         print(f"plan {plan.path.stat().st_size >> 20} MiB")
 

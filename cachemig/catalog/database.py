@@ -19,7 +19,7 @@ import duckdb
 
 from cachemig.errors import FormatError, NoSpaceError
 
-MEMORY_LIMIT = "160MB"
+MEMORY_LIMIT = "128MB"
 THREADS = 1
 ROW_GROUP_ROWS = 20_480
 _FETCH_ROWS = 1000
