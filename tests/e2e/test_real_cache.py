@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from cachemig.demo.sshd import Sshd, start
 from tests.e2e import oracle
 from tests.e2e.sites import Ran, Sites, archive, contents, temps, write
 from tests.real_lists import paths_of, unpack_subset
@@ -73,14 +74,13 @@ def moved(tmp_path_factory, new_sshd_pair) -> Moved:
 
 
 @pytest.fixture(scope="module")
-def new_sshd_pair(tmp_path_factory, oldest_python) -> Iterator[tuple]:
+def new_sshd_pair(tmp_path_factory, oldest_python) -> Iterator[tuple[Sshd, Sshd]]:
     """One sshd for each site, with keys of its own."""
-    from cachemig.demo.sshd import start
-
-    pair = [start(tmp_path_factory.mktemp("sshd"), python=oldest_python) for _ in range(2)]
-    yield tuple(pair)
-    for server in pair:
-        server.stop()
+    old = start(tmp_path_factory.mktemp("sshd"), python=oldest_python)
+    new = start(tmp_path_factory.mktemp("sshd"), python=oldest_python)
+    yield old, new
+    old.stop()
+    new.stop()
 
 
 def lay_real_names(cache: Path) -> None:
