@@ -79,4 +79,4 @@ def _detour(run_on: str | None, *, via_here: bool) -> "Detour":
     from cachemig.core.urls import ServerUrl
     from cachemig.engine.routes import Detour
 
-    return Detour(via_here, ServerUrl.parse(run_on) if run_on else None)
+    return Detour(via_here, ServerUrl.parse_host(run_on) if run_on else None)

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from cachemig.errors import UsageError
@@ -74,7 +74,25 @@ class ServerUrl:
         raise _refused(text, f"the scheme {scheme[1]!r} is unknown")
 
 
+    @classmethod
+    def parse_host(cls, text: str) -> "ServerUrl":
+        """Read the ssh:// URL of a host; a path behind it means nothing here, and is dropped.
+
+        Raises:
+            UsageError: it is none.
+        """
+        if not text.isprintable() or not text.startswith("ssh://"):
+            raise _refused(text, "a host is named like ssh://user@host:22")
+        return _parse_ssh_host(text)[0]
+
+
 def _parse_ssh(text: str) -> ServerUrl:
+    host, path = _parse_ssh_host(text)
+    return replace(host, path=_clean_path(text, path))
+
+
+def _parse_ssh_host(text: str) -> tuple[ServerUrl, str]:
+    """The host, without a path, and the path."""
     match = _SSH.fullmatch(text)
     if match is None:
         raise _refused(text, "an IPv6 address stands in brackets: ssh://[::1]:22/srv/sstate")
@@ -87,9 +105,7 @@ def _parse_ssh(text: str) -> ServerUrl:
         )
     if user is not None and not _USER.fullmatch(user):
         raise _refused(text, f"{user!r} is not a user name")
-    return ServerUrl(
-        "ssh", _clean_path(text, match["path"] or ""), host, user or "", _port(text, match["port"])
-    )
+    return ServerUrl("ssh", "", host, user or "", _port(text, match["port"])), match["path"] or ""
 
 
 def _parse_s3(text: str) -> ServerUrl:

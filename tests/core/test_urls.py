@@ -99,3 +99,20 @@ def test_the_place_tells_hosts_apart_as_ssh_does():
     )
 
     assert one == other != third
+
+
+@pytest.mark.parametrize("tail", ["", "/", "/srv", "/srv/../x"])
+def test_a_host_needs_no_path(tail: str):
+    """What may follow it is not looked at."""
+    host = ServerUrl("ssh", "", "hop.mid", "ops", 2222)
+    assert ServerUrl.parse_host(f"ssh://ops@hop.mid:2222{tail}") == host
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["hop", "/srv", "s3://bucket", "ssh://", "ssh://-o/", "ssh://h:0", "ssh://u:p@h", "ssh://h\n"],
+)
+def test_what_is_no_host_is_refused(text: str):
+    """As a usage error; a password is never repeated."""
+    with pytest.raises(UsageError):
+        ServerUrl.parse_host(text)
