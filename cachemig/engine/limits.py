@@ -1,6 +1,6 @@
 """The bandwidth cap of a run, shared out over its lanes. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cachemig.engine.batches import BATCH_BYTES
 
@@ -13,16 +13,20 @@ _BATCH_S = 2.0
 class SharedLimit:
     """Gives every lane of every pair the same share, so that all together keep to the cap.
 
-    The share only grows, when a pair has ended; what is on its way was sent at the old
-    one, so the sum never passes the cap.
+    The share only grows, when a pair has ended and its lanes are closed, so the sum never
+    passes the cap.
 
     Attributes:
         bytes_per_s: the cap; 0 for none.
-        lanes: how many lanes may run, all pairs together.
+        lanes: how many lanes each pair that has not ended may run, by its number.
     """
 
     bytes_per_s: float
-    lanes: int = 0
+    lanes: dict[int, int] = field(default_factory=dict)
+
+    def ended(self, pair: int) -> None:
+        """Leave a pair's share to the others. Any thread may call."""
+        self.lanes.pop(pair, None)
 
     def lanes_for_pair(self, wanted: int) -> int:
         """How many lanes a pair may have under the cap."""
@@ -31,7 +35,7 @@ class SharedLimit:
     @property
     def share_bytes_per_s(self) -> float:
         """What one lane may send; 0 for no bound."""
-        return self.bytes_per_s / max(1, self.lanes)
+        return self.bytes_per_s / max(1, sum(list(self.lanes.values())))
 
     @property
     def batch_bytes(self) -> int:

@@ -85,6 +85,7 @@ class PairRun:
         self._board.wait_until_over()
         for lane in self._lanes:
             lane.join()
+        self._job.limit.ended(self._number)
         watcher.join()
         self._account.tell_progress(0)
 

@@ -127,7 +127,7 @@ def _pair_runs(
     limit = SharedLimit(options.bwlimit_bytes_per_s)
     fair = max(1, MAX_LANES // max(1, len(plan.pairs)))
     lanes = limit.lanes_for_pair(min(options.connections, fair))
-    limit.lanes = lanes * len(plan.pairs)
+    limit.lanes = dict.fromkeys(range(len(plan.pairs)), lanes)
     return [
         PairRun(
             Job(

@@ -1,0 +1,46 @@
+"""More lanes as long as more helps."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cachemig.engine.adapt import MAX_LANES, LaneCount
+
+rates = st.floats(0, 1e12, allow_nan=False)
+
+
+@given(start=st.integers(1, 40), seen=st.lists(rates, max_size=30))
+def test_lanes_are_never_taken_away_nor_too_many(start: int, seen: list[float]):
+    """A lane that is open stays; the limit holds whatever is measured."""
+    limit = max(start, MAX_LANES)
+    count = LaneCount(start, limit)
+    before = count.lanes
+    for rate in seen:
+        after = count.observe(rate)
+        assert before <= after == count.lanes <= limit
+        before = after
+
+
+@given(start=st.integers(1, 31), seen=st.lists(rates, min_size=1, max_size=30))
+def test_once_more_did_not_help_the_number_stays(start: int, seen: list[float]):
+    """A clean link is full with the first few; that is found out once."""
+    count = LaneCount(start)
+    for before, rate in zip([0.0, *seen], seen, strict=False):
+        reached = count.observe(rate)
+        if rate < before * 1.1:
+            assert {count.observe(more) for more in (1e13, 0.0, 1e15)} == {reached}
+            return
+
+
+def test_a_lossy_link_gets_as_many_as_allowed():
+    """Each connection carries its little part there."""
+    count = LaneCount(8)
+    lanes = [8]
+    while lanes[-1] < MAX_LANES:
+        lanes.append(count.observe(lanes[-1] * 1e6))
+    assert lanes == [8, 12, 18, 27, 32]
+
+
+def test_a_full_link_stays_with_one_step_more():
+    """The step that told so."""
+    count = LaneCount(8)
+    assert [count.observe(1e8) for _ in range(3)] == [12, 12, 12]
