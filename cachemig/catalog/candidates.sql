@@ -1,6 +1,6 @@
 -- Every object, signature and link of the caches that the destination has a map for: the
--- server it belongs on, and why it stays behind, if it does. Of several copies the newest
--- sound one is taken; one with an archive before one without.
+-- server it belongs on, and why it stays behind, if it does. Of several sound copies one with
+-- an archive is taken, of these the one with most companions, of these the newest.
 WITH placed AS NOT MATERIALIZED (
     SELECT
         inventory.* EXCLUDE (server, stray_kind, target, checked),
@@ -29,7 +29,11 @@ WITH placed AS NOT MATERIALIZED (
     WHERE obstacle = ''
     QUALIFY row_number() OVER (
         PARTITION BY cache, directory, name
-        ORDER BY travels_as, coalesce(mtime_ns, siginfo_mtime_ns) DESC, source_server
+        ORDER BY
+            travels_as,
+            (sig_size_bytes IS NOT NULL)::INT + (siginfo_size_bytes IS NOT NULL)::INT DESC,
+            coalesce(mtime_ns, siginfo_mtime_ns) DESC,
+            source_server
     ) = 1
 )
 SELECT

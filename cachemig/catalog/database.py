@@ -19,9 +19,9 @@ import duckdb
 
 from cachemig.errors import FormatError, NoSpaceError
 
-MEMORY_LIMIT = "128MB"
+MEMORY_LIMIT = "144MB"
 THREADS = 1
-ROW_GROUP_ROWS = 20_480
+_ROW_GROUP_ROWS = 10_240  # small: it is held in memory, and a plan is read in windows
 _FETCH_ROWS = 1000
 _CSV_LINE_BYTES = 256 * 1024
 _CSV_BUFFER_BYTES = 16 * _CSV_LINE_BYTES
@@ -144,11 +144,10 @@ def write_parquet(
     path: Path,
     *,
     metadata: Mapping[str, str] | None = None,
-    row_group_rows: int = ROW_GROUP_ROWS,
 ) -> None:
     """Write what a SELECT gives to a new Parquet file."""
     pairs = ", ".join(f"{key}: {literal(value)}" for key, value in (metadata or {}).items())
-    options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {row_group_rows}"
+    options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROW_GROUP_ROWS}"
     options += f", KV_METADATA {{{pairs}}}" if pairs else ""
     connection.execute(f"COPY ({select}) TO {literal(path)} ({options})")
 

@@ -22,7 +22,6 @@ from cachemig.core.units import print_size
 from cachemig.errors import FormatError
 
 FORMAT_VERSION = 1
-_ROW_GROUP_ROWS = 10_240  # small, since a run reads a plan in windows
 
 
 class Pair(NamedTuple):
@@ -137,7 +136,6 @@ def make_plan(old: Inventory, destination: Destination, path: Path) -> Plan:
             query("plan"),
             draft,
             metadata=_as_pairs(plan),
-            row_group_rows=_ROW_GROUP_ROWS,
         )
         publish(draft, path)
     return plan

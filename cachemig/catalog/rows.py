@@ -7,7 +7,8 @@ from typing import NamedTuple, Protocol
 from cachemig.core.names import Classified, FileKind, ObjectName, classify
 from cachemig.core.quoting import escape_path
 
-_EARLIEST_NS, _LATEST_NS = -(2**63), 2**63 - 1
+_LARGEST = 2**63 - 1
+_EARLIEST_NS, _LATEST_NS = -(2**63), _LARGEST
 
 
 class RowKind(StrEnum):
@@ -139,6 +140,9 @@ def rows_of(place: CachePlace, listing: Listing) -> Iterator[InventoryRow]:
     prefix = f"{directory}/" if directory else ""
     for entry in listing.entries:
         found = classify(prefix + entry.name)
+        if "/" in entry.name or _is_no_size(entry):
+            yield _stray(row, entry, FileKind.REJECTED)
+            continue
         if found.name is None or entry.type == "o":
             yield _stray(row, entry, FileKind.OTHER if found.name else found.kind)
             continue
@@ -218,6 +222,11 @@ def _named(row: InventoryRow, name: ObjectName, classified: Classified) -> Inven
     )
 
 
+def _is_no_size(entry: ListedFile) -> bool:
+    """Whether no file can have the size that is told; only a server that lies tells such."""
+    return entry.size_bytes > _LARGEST or (entry.type != "l" and entry.size_bytes < 0)
+
+
 def _readable(companion: ListedFile | None) -> ListedFile | None:
     return None if companion is None or _is_dangling(companion) else companion
 
@@ -231,7 +240,7 @@ def _is_dangling(entry: ListedFile) -> bool:
 
 
 def _size(entry: ListedFile) -> int | None:
-    return entry.size_bytes if entry.size_bytes >= 0 else None
+    return entry.size_bytes if 0 <= entry.size_bytes <= _LARGEST else None
 
 
 def _time(mtime_ns: int) -> int:
