@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from .frames import Channel, PeerLost, pack_json
 from .peer import AgentError, Peer, answer
 from .protocol import Kind
-from .source import FileFrame, read_batch
+from .source import FileFrame, belongs, read_batch
 from .tree import Tree
 from .walk import Links
 
@@ -54,22 +54,28 @@ class DialledSource:
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
+        self._asked: dict[int, int] = {}
 
     def ask(self, request: int, paths: list[str]) -> None:
         """Send the request ahead, so that the far server never waits for us."""
+        self._asked[request] = len(paths)
         arguments = {"op": "read", "paths": paths}
         self.peer.channel.send_json(Kind.REQUEST, request, arguments)
 
     def frames(self, request: int) -> Iterator[FileFrame]:
-        """Pass on frames until the reply."""
+        """Pass on frames until the reply; they must be those of each file, in order."""
+        files, index = self._asked.pop(request), 0
         while True:
             frame = self.peer.channel.receive()
             if frame.kind not in (Kind.PART, Kind.LAST):
                 answer(frame)
-                return
-            if frame.request != request:
-                raise PeerLost("file frames of a batch that was not asked for")
+                break
+            if frame.request != request or not belongs(frame.kind, frame.payload, index):
+                raise PeerLost("it sends file frames that make no sense")
+            index += frame.kind is Kind.LAST
             yield FileFrame(frame.kind, b"", frame.payload)
+        if index != files:
+            raise PeerLost("it sent other files than were asked for")
 
 
 class Pace:

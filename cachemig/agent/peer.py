@@ -30,12 +30,14 @@ class AgentError(Exception):
         about: further facts, by code.
     """
 
-    def __init__(self, value: dict[str, Any]) -> None:
-        super().__init__(value.get("message", "no reason given"))
+    def __init__(self, told: Any) -> None:
+        value = told if isinstance(told, dict) else {}
         self.code = str(value.get("code", "bug"))
         self.message = str(value.get("message", "no reason given"))
+        super().__init__(self.message)
         self.path = str(value.get("path", ""))
-        self.number = int(value.get("errno") or 0)
+        number = value.get("errno")
+        self.number = number if isinstance(number, int) else 0
         self.about = value
 
 

@@ -17,6 +17,7 @@ from .walk import Links
 
 LAST = struct.Struct(">I12sQq32s")
 PART = struct.Struct(">I")
+_TOLD = {b"", *(outcome.value.encode("ascii") for outcome in Outcome)}
 _UNTOLD = b"\0" * 32
 
 
@@ -54,6 +55,15 @@ def read_batch(tree: Tree, links: Links, paths: list[str]) -> Iterator[FileFrame
         except Unreadable as trouble:
             head = LAST.pack(index, trouble.outcome.value.encode("ascii"), 0, 0, _UNTOLD)
             yield FileFrame(Kind.LAST, head, trouble.why.encode("utf-8"))
+
+
+def belongs(kind: Kind, payload: Buffer, index: int) -> bool:
+    """Whether a frame can be one of the file with this index."""
+    if len(payload) < (LAST if kind is Kind.LAST else PART).size:
+        return False
+    if kind is Kind.LAST and LAST.unpack_from(payload)[1].rstrip(b"\0") not in _TOLD:
+        return False
+    return bool(PART.unpack_from(payload)[0] == index)
 
 
 def open_source(tree: Tree, links: Links, path: str) -> int:

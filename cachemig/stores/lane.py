@@ -7,12 +7,14 @@ flow between its two ends and never through the controlling process.
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from cachemig.agent.frames import PeerLost, unpack_json
+from cachemig.agent.frames import Frame, PeerLost, unpack_json
 from cachemig.agent.peer import AgentError, Peer, answer
-from cachemig.agent.protocol import Kind, Outcome
+from cachemig.agent.protocol import Kind
 from cachemig.errors import CachemigError
+from cachemig.stores import answers
+from cachemig.stores.answers import NonsenseError
 from cachemig.stores.base import FileReceipt, WantedFile
-from cachemig.stores.remote import CONNECT_WAIT_S, Diagnose, Rooted, explained, lost
+from cachemig.stores.remote import CONNECT_WAIT_S, Diagnose, Rooted, explained, lost, senseless
 
 
 class LanePlan(NamedTuple):
@@ -93,18 +95,13 @@ class Lane:
         """
         while self._batches:
             try:
-                frame = self._peer.channel.receive()
-                if frame.kind is Kind.ROWS:
-                    yield BatchAnswer(frame.request, unpack_json(frame.payload)[-1], None)
-                    continue
-                rows = answer(frame)
+                yield self._taken(self._peer.channel.receive())
             except AgentError as error:
                 raise self._explained(error, self._plan.destination.server) from None
             except PeerLost as error:
                 raise self._lost(error) from None
-            files = self._batches.pop(frame.request)
-            receipts = [_receipt(file, row) for file, row in zip(files, rows, strict=True)]
-            yield BatchAnswer(frame.request, sum(r.size_bytes for r in receipts), receipts)
+            except NonsenseError as error:
+                raise senseless(error, self._plan.destination.server) from None
 
     def hang_up(self) -> None:
         """Cut the lane; its thread is told by an error. Any thread may call."""
@@ -114,12 +111,25 @@ class Lane:
         """End the lane; the mover and its ends go down with it. A second call does nothing."""
         self._peer.close()
 
+    def _taken(self, frame: Frame) -> BatchAnswer:
+        if frame.request not in self._batches:
+            raise NonsenseError("a batch was answered that was not sent, or twice")
+        if frame.kind is Kind.ROWS:
+            sent_bytes = answers.sent_bytes(unpack_json(frame.payload))
+            return BatchAnswer(frame.request, sent_bytes, None)
+        receipts = answers.receipts(answer(frame), self._batches[frame.request])
+        del self._batches[frame.request]
+        return BatchAnswer(frame.request, sum(r.size_bytes for r in receipts), receipts)
+
     def _open_ends(self, writer: str) -> None:
         plan = self._plan
         far = {"wait_s": CONNECT_WAIT_S, "silence_limit_s": plan.silence_limit_s}
-        source = plan.source.opening()
+        source = plan.source.opening(silence_limit_s=plan.silence_limit_s)
         target = plan.destination.opening(
-            writer=writer, run_id=plan.run_id, source_site=plan.source_site
+            writer=writer,
+            run_id=plan.run_id,
+            source_site=plan.source_site,
+            silence_limit_s=plan.silence_limit_s,
         )
         requests: list[tuple[str, dict[str, Any]]] = [
             ("open", source)
@@ -144,8 +154,3 @@ class Lane:
     def _lost(self, error: PeerLost) -> CachemigError:
         server = self._plan.mover_host or self._plan.source.server
         return lost(str(error), self._peer, server, self._diagnose)
-
-
-def _receipt(file: WantedFile, row: Sequence[Any]) -> FileReceipt:
-    outcome, size_bytes, sha256, mtime_ns, cause, number = row
-    return FileReceipt(file.path, Outcome(outcome), size_bytes, sha256, mtime_ns, cause, number)

@@ -20,11 +20,12 @@ from cachemig.errors import (
     NoSpaceError,
     ScanError,
 )
+from cachemig.stores import answers
+from cachemig.stores.answers import NonsenseError
 from cachemig.stores.base import (
     ArchiveVerdict,
     DirectoryListing,
     FileDigest,
-    FileEntry,
     FileStat,
     Space,
 )
@@ -88,66 +89,66 @@ class RemoteStore:
         self._diagnose = diagnose
         self._lock = threading.RLock()
         self._peer = Peer(list(rooted.argv), CONNECT_WAIT_S, silence_limit_s)
-        requests = [("open", rooted.opening())]
+        requests = [("open", rooted.opening(silence_limit_s=silence_limit_s))]
         if holder is not None:
             requests += [("lock", holder._asdict()), ("sweep", {})]
         try:
             with self._asking():
-                answers = list(self._peer.call_each(requests))
+                *_, last = self._peer.call_each(requests)
+                self.swept_temps = 0 if holder is None else answers.number(last)
         except CachemigError:
             self._peer.close()
             raise
-        self.swept_temps = int(answers[-1]) if holder is not None else 0
 
     def list(self, subtree: str, known: Mapping[str, int]) -> Iterator[DirectoryListing]:
         """Walk a subtree on the far side; see `Store.list`."""
         with self._asking():
-            for path, mtime_ns, unchanged, entries in self._peer.stream(
-                "list", subtree=subtree, known=dict(known)
-            ):
-                yield DirectoryListing(path, mtime_ns, unchanged, [FileEntry(*e) for e in entries])
+            for value in self._peer.stream("list", subtree=subtree, known=dict(known)):
+                yield answers.listing(value, subtree)
 
     def stat(self, paths: Sequence[str]) -> Sequence[FileStat | None]:
         """Look at planned names; see `Store.stat`."""
-        requests = (("stat", {"paths": part}) for part in _parts(paths))
+        parts = list(_parts(paths))
+        requests = (("stat", {"paths": part}) for part in parts)
         with self._asking():
-            answers = [row for rows in self._peer.call_each(requests) for row in rows]
-        return [None if row is None else FileStat(*row) for row in answers]
+            told = zip(self._peer.call_each(requests), parts, strict=True)
+            return [row for rows, part in told for row in answers.stats(rows, len(part))]
 
     def digest(self, paths: Sequence[str]) -> Iterator[FileDigest]:
         """Digest files on the far side; see `Store.digest`."""
         with self._asking():
             for part in _parts(paths):
-                yield from (FileDigest(*row) for row in self._peer.stream("digest", paths=part))
+                rows = self._peer.stream("digest", paths=part)
+                yield from (answers.digest(*pair) for pair in answers.paired(rows, part))
 
     def check(self, paths: Sequence[str], *, deep: bool = False) -> Iterator[ArchiveVerdict]:
         """Check archives on the far side; see `Store.check`."""
         with self._asking():
             for part in _parts(paths):
                 rows = self._peer.stream("check", paths=part, deep=deep)
-                yield from (ArchiveVerdict(*row) for row in rows)
+                yield from (answers.verdict(*pair) for pair in answers.paired(rows, part))
 
     def touch(self, times: Iterable[tuple[str, int]]) -> int:
         """Move modification times forward; see `Store.touch`."""
         requests = (("touch", {"times": part}) for part in _parts(list(times)))
         with self._asking():
-            return sum(self._peer.call_each(requests))
+            return sum(map(answers.number, self._peer.call_each(requests)))
 
     def space(self) -> Space:
         """Tell what is free; see `Store.space`."""
         with self._asking():
-            return Space(*self._peer.call("space"))
+            return answers.space(self._peer.call("space"))
 
     def sweep_temps(self) -> int:
         """Remove the temps of dead runs; see `Store.sweep_temps`."""
         with self._asking():
-            return int(self._peer.call("sweep"))
+            return answers.number(self._peer.call("sweep"))
 
     def set_aside(self, paths: Sequence[str], run_id: str) -> Sequence[tuple[str, str]]:
         """Rename files out of sight; see `Store.set_aside`."""
         with self._asking():
-            rows = self._peer.call("aside", paths=list(paths), run_id=run_id)
-        return [(path, aside) for path, aside in rows]
+            told = self._peer.call("aside", paths=list(paths), run_id=run_id)
+            return answers.new_names(told, paths)
 
     def receipts(self) -> Iterator[Mapping[str, object]]:
         """Read the receipts kept at this root; see `Store.receipts`."""
@@ -191,6 +192,8 @@ class RemoteStore:
                 raise explained(error, self.server, self._diagnose) from None
             except PeerLost as error:
                 raise self._lost(error) from None
+            except NonsenseError as error:
+                raise senseless(error, self.server) from None
 
     def _lost(self, error: PeerLost) -> CachemigError:
         return lost(str(error), self._peer, self.server, self._diagnose)
@@ -210,10 +213,21 @@ def lost(why: str, peer: Peer, server: str, diagnose: Diagnose) -> CachemigError
     )
 
 
+def senseless(error: NonsenseError, server: str) -> AccessError:
+    """The error for a server whose answers can not be those of our agent."""
+    return AccessError(
+        "the server gives answers that make no sense, so nothing more is believed of it",
+        server=server,
+        cause=str(error),
+        next_step="log in by hand and look what `python3` is there; it may have been tampered with",
+    )
+
+
 def explained(error: AgentError, server: str, diagnose: Diagnose) -> CachemigError:
     """Turn an agent's refusal into the error that tells the operator what to do."""
     if error.code == "lost":
-        returncode = int(error.about.get("returncode") or 0)
+        told = str(error.about.get("returncode"))
+        returncode = int(told) if told.lstrip("-").isdecimal() else 0
         return diagnose(returncode, str(error.about.get("stderr", "")) or error.message, server)
     if error.code == "os" and error.number in NO_SPACE:
         return NoSpaceError(

@@ -1,0 +1,146 @@
+"""What an agent answered, as values of ours.
+
+A server may be broken, or lie. Its words are looked at here, once, so that all behind can
+rely on their types; what no agent of ours says is `NonsenseError`.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar, get_args
+
+from cachemig.agent.protocol import Outcome
+from cachemig.stores.base import (
+    ArchiveVerdict,
+    DirectoryListing,
+    FileDigest,
+    FileEntry,
+    FileReceipt,
+    FileStat,
+    FileType,
+    Space,
+    WantedFile,
+)
+
+_ENTRY_LENGTHS = (4, 5)  # only a link has a target
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
+_LARGEST = 2**63 - 1
+
+Word = TypeVar("Word", int, str)
+
+
+class NonsenseError(Exception):
+    """An answer that no agent of ours gives."""
+
+
+def listing(value: object, subtree: str) -> DirectoryListing:
+    """Read one directory of a walk; it must lie in the subtree that was asked for."""
+    path, mtime_ns, unchanged, entries = _rows(value, 4)
+    within = not subtree or _word(path, str) == subtree or path.startswith(f"{subtree}/")
+    if not within or ".." in _word(path, str).split("/"):
+        raise NonsenseError("a directory was listed that was not asked for")
+    found = [_entry(entry) for entry in _rows(entries)]
+    return DirectoryListing(path, _word(mtime_ns, int), unchanged is True, found)
+
+
+def stats(value: object, count: int) -> list[FileStat | None]:
+    """Read what lies under `count` names."""
+    return [None if row is None else _stat(row) for row in _rows(value, count)]
+
+
+def paired(values: Iterable[object], paths: Sequence[str]) -> Iterator[tuple[object, str]]:
+    """Give each answer with the path that it must be about."""
+    try:
+        yield from zip(values, paths, strict=True)
+    except ValueError:
+        raise NonsenseError("there are more answers than questions, or fewer") from None
+
+
+def digest(value: object, path: str) -> FileDigest:
+    """Read the digest of a file."""
+    told, size_bytes, sha256, problem = _rows(value, 4)
+    _expect(told, path)
+    return FileDigest(path, _size(size_bytes), _word(sha256, str), _word(problem, str))
+
+
+def verdict(value: object, path: str) -> ArchiveVerdict:
+    """Read what was found of an archive."""
+    told, size_bytes, damage, problem = _rows(value, 4)
+    _expect(told, path)
+    return ArchiveVerdict(path, _size(size_bytes), _word(damage, str), _word(problem, str))
+
+
+def number(value: object) -> int:
+    """Read a count."""
+    return _word(value, int)
+
+
+def space(value: object) -> Space:
+    """Read what is free."""
+    return Space(*(_word(word, int) for word in _rows(value, 3)))
+
+
+def new_names(value: object, paths: Sequence[str]) -> list[tuple[str, str]]:
+    """Read the names that files got, in the order of their old ones."""
+    rows = [_rows(row, 2) for row in _rows(value, len(paths))]
+    for (told, _), path in zip(rows, paths, strict=True):
+        _expect(told, path)
+    return [(path, _word(aside, str)) for path, aside in rows]
+
+
+def receipts(value: object, files: Sequence[WantedFile]) -> list[FileReceipt]:
+    """Read what became of the files of a batch."""
+    return [_receipt(row, file) for row, file in zip(_rows(value, len(files)), files, strict=True)]
+
+
+def sent_bytes(value: object) -> int:
+    """Read how much of a batch has left."""
+    return _size(_rows(value, 1)[0])
+
+
+def _entry(value: object) -> FileEntry:
+    row = _rows(value)
+    if len(row) not in _ENTRY_LENGTHS or row[1] not in get_args(FileType):
+        raise NonsenseError("a directory entry is none")
+    entry = FileEntry(*row)
+    if type(entry.name) is not str or type(entry.target) is not str:
+        raise NonsenseError("a directory entry has no name")
+    if type(entry.size_bytes) is not int or type(entry.mtime_ns) is not int:
+        raise NonsenseError("a directory entry has no size or time")
+    return entry
+
+
+def _stat(value: object) -> FileStat:
+    size_bytes, mtime_ns = _rows(value, 2)
+    return FileStat(_size(size_bytes), _word(mtime_ns, int))
+
+
+def _receipt(value: object, file: WantedFile) -> FileReceipt:
+    told, size_bytes, sha256, mtime_ns, cause, number = _rows(value, 6)
+    outcome = _OUTCOMES.get(_word(told, str))
+    if outcome is None or not -_LARGEST <= _word(mtime_ns, int) <= _LARGEST:
+        raise NonsenseError("a receipt is none")
+    words = (_word(sha256, str), mtime_ns, _word(cause, str), _word(number, int))
+    return FileReceipt(file.path, outcome, _size(size_bytes), *words)
+
+
+def _size(value: object) -> int:
+    size_bytes = _word(value, int)
+    if not 0 <= size_bytes <= _LARGEST:
+        raise NonsenseError("a size is none that a file can have")
+    return size_bytes
+
+
+def _word(value: object, kind: type[Word]) -> Word:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise NonsenseError(f"a value is {type(value).__name__} and not {kind.__name__}")
+    return value
+
+
+def _rows(value: object, length: int | None = None) -> list[Any]:
+    if not isinstance(value, list) or length not in {None, len(value)}:
+        raise NonsenseError("a list is missing, or has another length than was asked for")
+    return value
+
+
+def _expect(told: object, path: str) -> None:
+    if told != path:
+        raise NonsenseError("another file was told of than was asked for")
