@@ -114,6 +114,17 @@ def test_of_several_copies_the_newest_sound_one_travels(tmp_path):
     assert plan.left_out == {"damaged": 1, "duplicate": 2}
 
 
+def test_of_several_copies_the_one_with_its_companions_travels(tmp_path):
+    """A newer archive alone would lose the signature, and a signed cache rebuilds without it."""
+    plan = plan_of(
+        tmp_path,
+        Held("a", "lmp", listing("3f/a1", file(NAME, 10, 9))),
+        Held("b", "lmp", listing("3f/a1", file(NAME, 20, 2), file(f"{NAME}.sig", 5, 2))),
+    )
+
+    assert plan.pairs == (Pair("b", "y"),)
+
+
 def test_what_does_not_travel_is_counted_by_reason(tmp_path):
     """A link that leads somewhere travels as the file it leads to."""
     followed = object_name(task="followed")
@@ -216,9 +227,14 @@ def planned_by_hand(held):
     def heat(row):
         return row.size_bytes is None, -(row.mtime_ns or row.siginfo_mtime_ns or 0)
 
+    def worth(row):
+        companions = [row.siginfo_size_bytes, row.sig_size_bytes]
+        without_archive, minus_mtime_ns = heat(row)
+        return without_archive, companions.count(None), minus_mtime_ns, row.server
+
     by_pair = defaultdict(list)
     for copies_of_one in copies_of.values():
-        best = min(copies_of_one, key=lambda row: (*heat(row), row.server))
+        best = min(copies_of_one, key=worth)
         left_out["duplicate"] += len(copies_of_one) - 1
         by_pair[Pair(best.server, MAPS[best.cache].owner(best.slot))].append(best)
     for chosen in by_pair.values():
