@@ -11,7 +11,7 @@ from enum import Enum
 
 PROTOCOL_VERSION = 1
 MARKER = b"cachemig-agent-ready\n"
-BEAT_INTERVAL_S = 5.0
+BEAT_INTERVAL_S = 1.0
 SILENCE_LIMIT_S = 60.0
 PART_BYTES = 256 * 1024
 OWN_DIRECTORY = ".cachemig"

@@ -133,6 +133,7 @@ class Agent:
 
     def _open(self, request: int, arguments: Arguments) -> None:
         """Open the root; with a writer, be ready to write there."""
+        self._outlast(arguments)
         root = arguments["root"]
         if arguments.get("create"):
             os.makedirs(root, 0o775, exist_ok=True)
@@ -148,6 +149,12 @@ class Agent:
             self._prove_group()
             self._intake = Intake(self._channel, self._tree, self._origin, self._gid)
         self._reply(request, self._about())
+
+    def _outlast(self, arguments: Arguments) -> None:
+        """Bear the silence of whoever asks twice as long as it bears ours, and no longer."""
+        limit_s = arguments.get("silence_limit_s")
+        if limit_s:
+            self._channel.silence_limit_s = 2 * float(limit_s)
 
     def _about(self) -> Any:
         return {
@@ -171,6 +178,7 @@ class Agent:
 
     def _dial(self, request: int, arguments: Arguments) -> None:
         """Start an agent at one end of a mover; with the destination the mover is ready."""
+        self._outlast(arguments)
         limits = float(arguments["wait_s"]), float(arguments["silence_limit_s"])
         peer = Peer(arguments["argv"], *limits)
         try:

@@ -177,6 +177,7 @@ def _as_config(path: Path, file: FileTable) -> Config:
         "identity_file": _below(base, file.ssh.identity_file),
         "known_hosts_file": _below(base, file.ssh.known_hosts_file),
         "direct_config_file": file.ssh.direct_config_file,
+        "silence_limit_s": file.ssh.silence_limit,
     }
     return Config(
         path=path,

@@ -7,7 +7,12 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 
-from cachemig.config.values import DEFAULT_CONNECTIONS, Placement, SshClient
+from cachemig.config.values import (
+    DEFAULT_CONNECTIONS,
+    DEFAULT_SILENCE_LIMIT_S,
+    Placement,
+    SshClient,
+)
 from cachemig.core.units import parse_duration, parse_rate, parse_size
 from cachemig.core.urls import ServerUrl
 from cachemig.errors import UsageError
@@ -15,6 +20,8 @@ from cachemig.errors import UsageError
 T = TypeVar("T")
 
 MAX_CONNECTIONS = 128
+MIN_SILENCE_LIMIT_S = 5
+MAX_SILENCE_LIMIT_S = 600
 _OWN_DIRECTORY = ".cachemig"
 
 
@@ -38,6 +45,21 @@ def _above_zero(weight: float) -> float:
     return weight
 
 
+def _silence_limit(limit_s: int) -> int:
+    if not MIN_SILENCE_LIMIT_S <= limit_s <= MAX_SILENCE_LIMIT_S:
+        raise ValueError(f"it must be {MIN_SILENCE_LIMIT_S}s to {MAX_SILENCE_LIMIT_S}s")
+    return limit_s
+
+
+def _file_path(text: str) -> Path:
+    path = Path(text)
+    try:
+        path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"there is no user of the name in {path.parts[0]}") from error
+    return path
+
+
 def _cache_path(path: str) -> str:
     parts = path.split("/")
     if path and not all(parts):
@@ -58,7 +80,9 @@ Url = Annotated[ServerUrl, _read_by(ServerUrl.parse)]
 SizeBytes = Annotated[int, _read_by(parse_size)]
 RateBytesPerS = Annotated[int, _read_by(parse_rate)]
 DurationS = Annotated[int, _read_by(parse_duration)]
-FilePath = Annotated[Path, _read_by(Path)]
+SilenceLimitS = Annotated[DurationS, AfterValidator(_silence_limit)]
+FilePath = Annotated[Path, _read_by(_file_path)]
+FarFilePath = Annotated[Path, _read_by(Path)]
 
 
 class Table(BaseModel):
@@ -97,7 +121,8 @@ class SshTable(Table):
     client: SshClient = "auto"
     identity_file: FilePath | None = None
     known_hosts_file: FilePath | None = None
-    direct_config_file: FilePath | None = None
+    direct_config_file: FarFilePath | None = None
+    silence_limit: SilenceLimitS = DEFAULT_SILENCE_LIMIT_S
 
 
 class SyncTable(Table):

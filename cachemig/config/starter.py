@@ -38,6 +38,8 @@ weight = 1.0
 client = "auto"              # the system's ssh if there is one, else "paramiko"
 # identity_file = "~/.ssh/id_ed25519"
 # known_hosts_file = "~/.ssh/known_hosts"
+# silence_limit = "30s"      # a connection that says nothing for so long is made again
+# direct_config_file = "~/.ssh/config"   # on the old servers: how they log in at the new ones
 
 [sync]
 connections = 8              # per pair of servers, to start with

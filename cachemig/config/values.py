@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 DEFAULT_CACHE = "default"
 DEFAULT_CONNECTIONS = 8
+DEFAULT_SILENCE_LIMIT_S = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +73,14 @@ class SshSettings:
     Attributes:
         direct_config_file: an ssh_config(5) on the old servers, for the connections that
             they make to the new ones; a path on those machines.
+        silence_limit_s: a connection on which nothing was heard for so long is lost.
     """
 
     client: SshClient = "auto"
     identity_file: Path | None = None
     known_hosts_file: Path | None = None
     direct_config_file: Path | None = None
+    silence_limit_s: int = DEFAULT_SILENCE_LIMIT_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from cachemig.errors import CachemigError, NoSpaceError
 from cachemig.stores.base import FileReceipt, WantedFile
 from cachemig.stores.diagnosis import diagnose
 from cachemig.stores.lane import BatchAnswer, Lane, LanePlan
-from cachemig.stores.open import SILENCE_LIMIT_S, connecting
+from cachemig.stores.open import connecting
 from cachemig.stores.remote import NO_SPACE, RemoteStore
 
 BATCHES_WAITING = 12
@@ -40,6 +40,7 @@ class Job:
         folders: each cache's folder below a server's root.
         control: the store at the destination that holds the lock and answers questions.
         lanes: how many to start with.
+        silence_limit_s: a lane on which nothing was heard for so long is lost.
         keep: takes the receipts of a batch.
     """
 
@@ -52,6 +53,7 @@ class Job:
     lanes: int
     limit: SharedLimit
     run_id: str
+    silence_limit_s: float
     tell: Tell
     keep: Keep
 
@@ -149,7 +151,7 @@ class PairRun:
             destination=route.destination,
             run_id=job.run_id,
             source_site=job.plan.old_site,
-            silence_limit_s=SILENCE_LIMIT_S,
+            silence_limit_s=job.silence_limit_s,
         )
         return connecting(job.destination_url, lambda: Lane(plan, writer, diagnose))
 

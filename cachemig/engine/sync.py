@@ -140,6 +140,7 @@ def _pair_runs(
                 lanes=lanes,
                 limit=limit,
                 run_id=options.run_id,
+                silence_limit_s=config.ssh.silence_limit_s,
                 tell=tell,
                 keep=receipts.keep,
             ),

@@ -17,7 +17,6 @@ from cachemig.stores.diagnosis import diagnose
 from cachemig.stores.pipes import agent_argv
 from cachemig.stores.remote import Holder, RemoteStore, Rooted
 
-SILENCE_LIMIT_S = 30.0
 MAX_HANDSHAKES = 8
 _CONNECT_ATTEMPTS = 4
 _FIRST_WAIT_S = 0.5
@@ -39,7 +38,8 @@ def open_store(
         CachemigError: it can not be reached, does not prove who it is, or has no such root.
     """
     place = rooted(config, site, server)
-    return connecting(server.url, lambda: RemoteStore(place, diagnose, SILENCE_LIMIT_S, holder))
+    limit_s = config.ssh.silence_limit_s
+    return connecting(server.url, lambda: RemoteStore(place, diagnose, limit_s, holder))
 
 
 @contextmanager

@@ -107,6 +107,13 @@ def test_little_is_needed(write):
     assert config.state_dir == config.path.parent / ".cachemig"
 
 
+def test_the_silence_limit_is_given_in_seconds(write):
+    """Nothing under a few beats of the agent is taken."""
+    text = SMALL + '[ssh]\nsilence_limit = "1min"\n'
+
+    assert load(write(text)).ssh.silence_limit_s == 60
+
+
 def test_the_starter_is_valid(write):
     """What `cachemig init` writes can be used at once."""
     config = load(write(STARTER))
@@ -164,6 +171,9 @@ FAULTS = [
     (replaced('"v96-sstate-cache"', '"../x"'), 22, ". or .."),
     (replaced('"v96-sstate-cache"', '"/x"'), 22, "relative"),
     (replaced('"v96-sstate-cache"', '".cachemig"'), 22, "own files"),
+    (replaced('"openssh"', '"openssh"\nsilence_limit = "4s"'), 26, "5s to 600s"),
+    (replaced('"openssh"', '"openssh"\nsilence_limit = "30"'), 26, "90s, 10min"),
+    (replaced("~/.ssh/id", "~nobody-at-all/.ssh/id"), 26, "no user"),
     (replaced('"openssh"', '"putty"'), 25, 'not "auto" or "openssh" or "paramiko"'),
     (replaced("connections = 4", "connections = 0"), 29, "greater than or equal to 1"),
     (replaced("connections = 4", "connections = 1000000000"), 29, "less than or equal to"),
