@@ -1,0 +1,284 @@
+"""The store at the other end of a pipe, and what its refusals mean to the operator."""
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from cachemig.agent.frames import PeerLost
+from cachemig.agent.peer import AgentError, Peer
+from cachemig.agent.protocol import Outcome
+from cachemig.agent.source import LAST, PART
+from cachemig.errors import (
+    AccessError,
+    CachemigError,
+    ConnectionLostError,
+    IncompleteError,
+    LockedError,
+    NoSpaceError,
+    ScanError,
+)
+from cachemig.stores import answers
+from cachemig.stores.answers import NonsenseError
+from cachemig.stores.base import (
+    ArchiveVerdict,
+    DirectoryListing,
+    FileDigest,
+    FileStat,
+    Space,
+)
+
+CONNECT_WAIT_S = 30.0
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_PATHS_AT_ONCE = 2000
+
+Diagnose = Callable[[int, str, str], CachemigError]
+"""Explains a dead child: its exit status, what it said on stderr, the server's name."""
+
+
+class Rooted(NamedTuple):
+    """How to reach a root and what to open there; plain values, so it can be handed on.
+
+    Attributes:
+        server: the server's name in cachemig.toml.
+        argv: the child process whose stdin and stdout lead to an agent.
+        root: absolute path of the root, on the machine where the agent runs.
+        group: group that new files get; None leaves it to the directory.
+        follow: further roots of the same machine into which links may lead.
+    """
+
+    server: str
+    argv: tuple[str, ...]
+    root: str
+    group: str | None = None
+    follow: tuple[str, ...] = ()
+
+    def opening(self, **more: Any) -> dict[str, Any]:
+        """The arguments of the agent's `open`."""
+        about = {"root": self.root, "group": self.group, "follow": self.follow}
+        return {**about, "server": self.server, **more}
+
+
+class Holder(NamedTuple):
+    """Who holds a root for writing: told to whoever finds it locked."""
+
+    run_id: str
+    who: str
+
+
+class RemoteStore:
+    """A `Store` behind an agent, on this machine or another; one request at a time."""
+
+    def __init__(
+        self,
+        rooted: Rooted,
+        diagnose: Diagnose,
+        silence_limit_s: float,
+        holder: Holder | None = None,
+    ) -> None:
+        """Connect, open the root, and with a holder lock it and sweep what dead runs left.
+
+        Raises:
+            LockedError: another run holds the root.
+            CachemigError: the server can not be reached, or has no such root.
+        """
+        self.server = rooted.server
+        self.rooted = rooted
+        self._diagnose = diagnose
+        self._lock = threading.RLock()
+        self._peer = Peer(list(rooted.argv), CONNECT_WAIT_S, silence_limit_s)
+        requests = [("open", rooted.opening(silence_limit_s=silence_limit_s))]
+        if holder is not None:
+            requests += [("lock", holder._asdict()), ("sweep", {})]
+        try:
+            with self._asking():
+                *_, last = self._peer.call_each(requests)
+                self.swept_temps = 0 if holder is None else answers.number(last)
+        except CachemigError:
+            self._peer.close()
+            raise
+
+    def list(self, subtree: str, known: Mapping[str, int]) -> Iterator[DirectoryListing]:
+        """Walk a subtree on the far side; see `Store.list`."""
+        with self._asking():
+            for value in self._peer.stream("list", subtree=subtree, known=dict(known)):
+                yield answers.listing(value, subtree)
+
+    def stat(self, paths: Sequence[str]) -> Sequence[FileStat | None]:
+        """Look at planned names; see `Store.stat`."""
+        parts = list(_parts(paths))
+        requests = (("stat", {"paths": part}) for part in parts)
+        with self._asking():
+            told = zip(self._peer.call_each(requests), parts, strict=True)
+            return [row for rows, part in told for row in answers.stats(rows, len(part))]
+
+    def digest(self, paths: Sequence[str]) -> Iterator[FileDigest]:
+        """Digest files on the far side; see `Store.digest`."""
+        with self._asking():
+            for part in _parts(paths):
+                rows = self._peer.stream("digest", paths=part)
+                yield from (answers.digest(*pair) for pair in answers.paired(rows, part))
+
+    def check(self, paths: Sequence[str], *, deep: bool = False) -> Iterator[ArchiveVerdict]:
+        """Check archives on the far side; see `Store.check`."""
+        with self._asking():
+            for part in _parts(paths):
+                rows = self._peer.stream("check", paths=part, deep=deep)
+                yield from (answers.verdict(*pair) for pair in answers.paired(rows, part))
+
+    def touch(self, times: Iterable[tuple[str, int]]) -> int:
+        """Move modification times forward; see `Store.touch`."""
+        requests = (("touch", {"times": part}) for part in _parts(list(times)))
+        with self._asking():
+            return sum(map(answers.number, self._peer.call_each(requests)))
+
+    def space(self) -> Space:
+        """Tell what is free; see `Store.space`."""
+        with self._asking():
+            return answers.space(self._peer.call("space"))
+
+    def sweep_temps(self) -> int:
+        """Remove the temps of dead runs; see `Store.sweep_temps`."""
+        with self._asking():
+            return answers.number(self._peer.call("sweep"))
+
+    def set_aside(self, paths: Sequence[str], run_id: str) -> Sequence[tuple[str, str]]:
+        """Rename files out of sight; see `Store.set_aside`."""
+        with self._asking():
+            told = self._peer.call("aside", paths=list(paths), run_id=run_id)
+            return answers.new_names(told, paths)
+
+    def receipts(self) -> Iterator[Mapping[str, object]]:
+        """Read the receipts kept at this root; see `Store.receipts`."""
+        with self._asking():
+            yield from self._peer.stream("receipts")
+
+    def read_file(self, path: str) -> Iterator[bytes]:
+        """Stream one file here.
+
+        Raises:
+            IncompleteError: it vanished, changed while it was read, or can not be read.
+        """
+        with self._asking():
+            for frame in self._peer.frames("read", paths=[path]):
+                if frame.kind.value == b"P":
+                    yield bytes(frame.payload[PART.size :])
+                    continue
+                _, told, *_ = LAST.unpack_from(frame.payload)
+                outcome = told.rstrip(b"\0").decode("ascii")
+                data = frame.payload[LAST.size :]
+                if outcome and outcome != Outcome.DAMAGED.value:
+                    raise IncompleteError(
+                        "a file could not be read whole",
+                        server=self.server,
+                        path=path,
+                        cause=data.decode("utf-8", "replace"),
+                        next_step="run the same command again",
+                    )
+                yield b"" if outcome else bytes(data)
+
+    def close(self) -> None:
+        """Hang up; the agent ends, and its lock with it."""
+        self._peer.close()
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except AgentError as error:
+                raise explained(error, self.server, self._diagnose) from None
+            except PeerLost as error:
+                raise self._lost(error) from None
+            except NonsenseError as error:
+                raise senseless(error, self.server) from None
+
+    def _lost(self, error: PeerLost) -> CachemigError:
+        return lost(str(error), self._peer, self.server, self._diagnose)
+
+
+def lost(why: str, peer: Peer, server: str, diagnose: Diagnose) -> CachemigError:
+    """The error for a connection that is gone; the child's own words say more than ours."""
+    returncode, said = peer.returncode(), peer.stderr_text()
+    peer.close()
+    if returncode > 0 or said.strip():
+        return diagnose(returncode, said, server)
+    return ConnectionLostError(
+        "the connection to the server was lost",
+        server=server,
+        cause=why,
+        next_step="run the same command again; it goes on where it stopped",
+    )
+
+
+def senseless(error: NonsenseError, server: str) -> AccessError:
+    """The error for a server whose answers can not be those of our agent."""
+    return AccessError(
+        "the server gives answers that make no sense, so nothing more is believed of it",
+        server=server,
+        cause=str(error),
+        next_step="log in by hand and look what `python3` is there; it may have been tampered with",
+    )
+
+
+def explained(error: AgentError, server: str, diagnose: Diagnose) -> CachemigError:
+    """Turn an agent's refusal into the error that tells the operator what to do."""
+    if error.code == "lost":
+        told = str(error.about.get("returncode"))
+        returncode = int(told) if told.lstrip("-").isdecimal() else 0
+        return diagnose(returncode, str(error.about.get("stderr", "")) or error.message, server)
+    if error.code == "os" and error.number in NO_SPACE:
+        return NoSpaceError(
+            "no space is left on the server",
+            server=server,
+            path=error.path,
+            cause=error.message,
+            next_step="free bytes or inodes there, then run the same command again",
+        )
+    kind, what, next_step = _REFUSALS.get(error.code, _REFUSALS["os"])
+    return kind(what, server=server, path=error.path, cause=error.message, next_step=next_step)
+
+
+_REFUSALS: dict[str, tuple[type[CachemigError], str, str]] = {
+    "os": (
+        AccessError,
+        "the server refused to work on a file or directory",
+        "check owner, group and mode there; the account must be able to read and write the root",
+    ),
+    "no-root": (
+        AccessError,
+        "the server's root is missing",
+        "check that it is mounted, and the url in cachemig.toml; nothing was taken for empty",
+    ),
+    "scan": (
+        ScanError,
+        "a directory of the cache could not be read, so nothing of this scan is used",
+        "mend the directory (mode, mount, link), then scan again",
+    ),
+    "locked": (
+        LockedError,
+        "another run is writing to this root",
+        "wait for it, or end that process on that host; the lock goes with it",
+    ),
+    "group": (
+        AccessError,
+        "the account can not give files the configured group",
+        "add the account to the group on that server, or change `group` in cachemig.toml",
+    ),
+    "bad-path": (
+        IncompleteError,
+        "a path was refused because it could lead outside the root",
+        "look at what wrote that name; cachemig never touches it",
+    ),
+}
+
+
+def _parts(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    return (items[at : at + _PATHS_AT_ONCE] for at in range(0, len(items), _PATHS_AT_ONCE))
+
+
+def who_runs_this() -> str:
+    """The account and process on this machine, for others that meet our lock."""
+    return f"{os.environ.get('USER') or os.geteuid()}@{os.uname().nodename} pid {os.getpid()}"
