@@ -37,8 +37,8 @@ class Asker:
             if not rows:
                 return
             start += len(rows)
-            items = self._compare(rows)
-            account.count(self._judged([item for item in items if not item.wanted]))
+            items = list(self._judged(self._compare(rows)))
+            account.count(Done(i, i.outcome, i.cause) for i in items if not i.wanted)
             yield from (item for item in items if item.wanted)
 
     def _compare(self, rows: list[PlanRow]) -> list[Consignment]:
@@ -53,14 +53,11 @@ class Asker:
             self._destination.touch(times)
         return [consign(*found) for found in asked]
 
-    def _judged(self, items: list[Consignment]) -> Iterator[Done]:
+    def _judged(self, items: list[Consignment]) -> Iterator[Consignment]:
         """Look whether an archive that is there with another size is whole, or damaged."""
-        odd = [item.path for item in items if item.outcome is Outcome.FOREIGN]
+        odd = [item.path for item in items if item.outcomes.get(item.path) is Outcome.FOREIGN]
         verdicts = self._destination.check(odd) if odd else ()
         damages = {verdict.path: verdict.damage for verdict in verdicts if verdict.damage}
         for item in items:
             damage = damages.get(item.path)
-            if damage:
-                yield Done(item, Outcome.DAMAGED, f"there already: {damage}")
-            else:
-                yield Done(item, item.outcome)
+            yield item.damaged(f"there already: {damage}") if damage else item

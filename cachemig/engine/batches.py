@@ -24,7 +24,7 @@ class Consignment:
         wanted: files that are to be sent, companions first.
         outcomes: what became of its other files, by path.
         attempts: how often it was sent.
-        cause: why the last attempt failed.
+        cause: why it has not arrived, as far as it was told.
     """
 
     row: PlanRow
@@ -56,6 +56,10 @@ class Consignment:
             return Outcome.PUBLISHED
         return main
 
+    def damaged(self, cause: str) -> "Consignment":
+        """Note that the archive which lies at the destination is broken."""
+        return replace(self, outcomes={**self.outcomes, self.path: Outcome.DAMAGED}, cause=cause)
+
     def settled(self, receipts: Iterable[FileReceipt]) -> "Consignment":
         """Take in what a lane told of its files; files worth another try stay wanted."""
         told = {receipt.path: receipt for receipt in receipts}
@@ -69,7 +73,7 @@ class Consignment:
             outcomes={**self.outcomes, **{p: r.outcome for p, r in told.items()}},
             sha256=main.sha256 if main else self.sha256,
             attempts=self.attempts + 1,
-            cause=causes[-1] if causes else "",
+            cause=causes[-1] if causes else self.cause,
         )
 
 

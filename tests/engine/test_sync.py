@@ -1,0 +1,306 @@
+"""A whole site is brought to another: each object to the server that its map names, as it was."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from cachemig.agent.protocol import Outcome
+from cachemig.agent.root import OwnFiles
+from cachemig.agent.tree import Tree
+from cachemig.catalog.receipts import open_receipts
+from cachemig.config import Config, load
+from cachemig.core.events import Event, ObjectDone, ObjectsCounted
+from cachemig.core.outcomes import Tally
+from cachemig.core.shards import ShardMap, new_map
+from cachemig.core.urls import ServerUrl
+from cachemig.demo.sshd import Sshd
+from cachemig.engine.destinations import Destinations
+from cachemig.engine.routes import Detour
+from cachemig.engine.scan import ScanOptions
+from cachemig.engine.survey import scan_site
+from cachemig.engine.sync import SyncOptions, perform, plan_sync
+from cachemig.errors import LockedError
+from cachemig.files import shards_path, write_shard_maps
+from tests.cache_files import OLD_NS, archive, contents, object_path, put, sha256
+
+FOLDERS = {"lmp-94": "v94", "lmp-95": "v95/sstate"}
+WEIGHTS = {"x": 3.0, "y": 1.0}
+OBJECTS = 60
+
+
+@dataclass
+class Sites:
+    """An old site of three folders that follow no map, and a new one of two that do."""
+
+    folder: Path
+    told: list[Event] = field(default_factory=list)
+    runs: int = 0
+    urls: Callable[[Path], str] = str
+    ssh: str = ""
+
+    @property
+    def config(self) -> Config:
+        """As written by hand."""
+        lines = [self.ssh]
+        for site, servers in (("old", "abc"), ("new", "xy")):
+            lines.append(f"[site.{site}]")
+            for server in servers:
+                url = self.urls(self.root(server))
+                lines.append(f'[[site.{site}.server]]\nname = "{server}"\nurl = "{url}"')
+        placements = ("slots", "whole")
+        for (cache, path), placement in zip(FOLDERS.items(), placements, strict=True):
+            lines.append(f'[cache.{cache}]\npath = "{path}"\nplacement = "{placement}"')
+        (self.folder / "cachemig.toml").write_text("\n".join(lines))
+        return load(self.folder / "cachemig.toml")
+
+    @property
+    def maps(self) -> Mapping[str, ShardMap]:
+        """One for each cache, of different kinds."""
+        return {
+            "lmp-94": new_map("new", "lmp-94", WEIGHTS, "slots"),
+            "lmp-95": new_map("new", "lmp-95", WEIGHTS, "whole"),
+        }
+
+    def root(self, server: str) -> Path:
+        """The folder of a server."""
+        return self.folder / server
+
+    def fill(self) -> None:
+        """Make the roots, both caches on all old servers, and strays."""
+        for server in "abcxy":
+            self.root(server).mkdir()
+        for folder in FOLDERS.values():
+            for server in "abc":
+                (self.root(server) / folder).mkdir(parents=True)
+            for number in range(OBJECTS):
+                native = f"{folder}/universal" if number % 5 == 0 else folder
+                path, root = object_path(native, number), self.root("abc"[number % 3])
+                put(root, path, archive(number, 400), OLD_NS + number)
+                if number % 2:
+                    put(root, f"{path}.siginfo", b"siginfo %d" % number, OLD_NS + number)
+            put(self.root("a"), object_path(folder, 0, "_deploy.tar.zst.XyZ123"), b"half")
+            put(self.root("b"), f"{folder}/3f/README", b"stray")
+        again = object_path("v94", 1)
+        put(self.root("a"), again, archive(1, 400), OLD_NS + 1)
+        write_shard_maps(shards_path(self.config.state_dir, "new"), self.maps)
+
+    def expected(self) -> dict[str, dict[str, bytes]]:
+        """Files by path, by the new server that its cache's map names."""
+        found: dict[str, dict[str, bytes]] = {server: {} for server in WEIGHTS}
+        for cache, folder in FOLDERS.items():
+            for number in range(OBJECTS):
+                native = f"{folder}/universal" if number % 5 == 0 else folder
+                path = object_path(native, number)
+                slot = Path(path).parts[-3]
+                here = found[self.maps[cache].owner(slot)]
+                here[path] = archive(number, 400)
+                if number % 2:
+                    here[f"{path}.siginfo"] = b"siginfo %d" % number
+        return found
+
+    def sync(self, detour: Detour | None = None, *, full: bool = False, cap: float = 0) -> Tally:
+        """Scan, plan and perform, as the command does."""
+        config, new = self.config, self.config.site("new")
+        self.runs += 1
+        run_id = f"run-{self.runs}"
+        options = SyncOptions(run_id, connections=2 if cap else 1, bwlimit_bytes_per_s=cap)
+        self.told.clear()
+        with Destinations(config, new, run_id) as destinations:
+            found = scan_site(config, config.site("old"), ScanOptions(full=full), self.told.append)
+            path = config.state_dir / "plans" / f"{run_id}.parquet"
+            plan = plan_sync(config, found.inventory, new, detour or Detour(), path)
+            return perform(config, plan, options, destinations, self.told.append)
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> Sites:
+    """Filled sites, nothing brought yet."""
+    made = Sites(tmp_path)
+    made.fill()
+    return made
+
+
+def amounts(tally: Tally) -> dict[str, int]:
+    """The objects of each outcome that occurred."""
+    return {outcome.value: tally[outcome].objects for outcome in Outcome if tally[outcome].objects}
+
+
+def states(root: Path) -> dict[str, tuple[int, int, int]]:
+    """Mode, size and time of everything below a root."""
+    found = [(path, path.lstat()) for path in sorted(root.rglob("*"))]
+    return {str(p.relative_to(root)): (s.st_mode, s.st_size, s.st_mtime_ns) for p, s in found}
+
+
+def test_every_object_arrives_where_its_map_says(sites: Sites):
+    """With its bytes and time, on one server, and strays stay behind."""
+    tally = sites.sync()
+
+    assert amounts(tally) == {"published": 2 * OBJECTS}
+    for server, files in sites.expected().items():
+        assert files, "both servers must have their part"
+        assert contents(sites.root(server)) == files
+        for path in files:
+            old = next(p for name in "abc" if (p := sites.root(name) / path).exists())
+            assert (sites.root(server) / path).stat().st_mtime_ns == old.stat().st_mtime_ns
+
+
+def test_the_source_is_left_as_it_was(sites: Sites):
+    """Names, bytes, modes and times; nothing of ours is written there."""
+    before = {
+        server: (states(sites.root(server)), contents(sites.root(server))) for server in "abc"
+    }
+
+    sites.sync()
+
+    assert before == {
+        server: (states(sites.root(server)), contents(sites.root(server))) for server in "abc"
+    }
+
+
+def test_receipts_are_what_an_independent_digest_says(sites: Sites):
+    """At the destination and in the state: one for each file that came, and no other."""
+    sites.sync()
+    expected = {
+        (server, path): sha256(content)
+        for server, files in sites.expected().items()
+        for path, content in files.items()
+    }
+
+    at_roots = [
+        (server, receipt["path"], receipt["sha256"])
+        for server in WEIGHTS
+        for receipt in OwnFiles(Tree(str(sites.root(server)))).receipts()
+    ]
+    with open_receipts(sites.config.state_dir, "new", {}) as book:
+        kept = [(s, receipt.path, receipt.sha256) for s in WEIGHTS for receipt in book.of_server(s)]
+
+    assert len(at_roots) == len(kept) == len(expected)
+    for receipts in (at_roots, kept):
+        assert {(server, path): digest for server, path, digest in receipts} == expected
+
+
+def test_a_second_run_brings_nothing_and_a_third_the_rest(sites: Sites):
+    """What is there is not sent again; what is new or was removed is."""
+    sites.sync()
+    before = {server: states(sites.root(server)) for server in WEIGHTS}
+
+    assert amounts(sites.sync()) == {"present": 2 * OBJECTS}
+    kept = {server: states(sites.root(server)) for server in WEIGHTS}
+    for server in WEIGHTS:
+        ours = {p: s for p, s in kept[server].items() if not p.startswith(".cachemig")}
+        assert ours == {p: s for p, s in before[server].items() if p in ours}
+
+    lost = next(path for path in sites.expected()["x"] if path.endswith(".zst"))
+    (sites.root("x") / lost).unlink()
+    put(sites.root("c"), object_path("v94", 1000), archive(1000))
+    assert amounts(sites.sync(full=True)) == {"published": 2, "present": 2 * OBJECTS - 1}
+    assert lost in contents(sites.root("x"))
+
+
+def test_a_hit_at_the_old_site_moves_the_time_at_the_new_one_forward(sites: Sites):
+    """Else the new site's cleaner removes the hottest first; times never move back."""
+    sites.sync()
+    hot, cold = object_path("v94", 1), object_path("v94", 2)
+    server = {path: s for s, files in sites.expected().items() for path in files}
+    for root in "abc":
+        if (sites.root(root) / hot).exists():
+            os.utime(sites.root(root) / hot, ns=(OLD_NS + 10**13, OLD_NS + 10**13))
+    newer = OLD_NS + 2 * 10**13
+    os.utime(sites.root(server[cold]) / cold, ns=(newer, newer))
+
+    assert amounts(sites.sync(full=True)) == {"present": 2 * OBJECTS}
+
+    assert (sites.root(server[hot]) / hot).stat().st_mtime_ns == OLD_NS + 10**13
+    assert (sites.root(server[cold]) / cold).stat().st_mtime_ns == newer
+
+
+def test_what_lies_there_already_is_judged_and_kept(sites: Sites):
+    """A whole archive of other bytes is foreign, a broken one damaged, a lone companion joined."""
+    server = {path: s for s, files in sites.expected().items() for path in files}
+    foreign, damaged, joined = (object_path("v94", number) for number in (1, 3, 7))
+    put(sites.root(server[foreign]), foreign, archive(77, 5000))
+    put(sites.root(server[damaged]), damaged, archive(78, 5000)[:-1])
+    put(sites.root(server[joined]), joined, archive(7, 400))
+
+    tally = sites.sync()
+
+    assert amounts(tally) == {"foreign": 1, "damaged": 1, "published": 2 * OBJECTS - 2}
+    told = [event for event in sites.told if isinstance(event, ObjectDone)]
+    assert [(event.outcome, event.path) for event in told] == [(Outcome.DAMAGED, damaged)]
+    assert "there" in told[0].cause
+    assert (sites.root(server[foreign]) / foreign).read_bytes() == archive(77, 5000)
+    assert (sites.root(server[damaged]) / damaged).read_bytes() == archive(78, 5000)[:-1]
+    assert (sites.root(server[joined]) / f"{joined}.siginfo").exists()
+
+
+def test_what_is_told_adds_up_to_the_tally(sites: Sites):
+    """Whoever adds up the events of a run knows its end."""
+    tally = sites.sync()
+
+    told = Tally()
+    for event in sites.told:
+        if isinstance(event, ObjectsCounted):
+            told += Tally.of(event.outcome, event.objects, event.size_bytes)
+        elif isinstance(event, ObjectDone):
+            told += Tally.of(event.outcome, 1, event.size_bytes)
+    assert {o: told[o] for o in Outcome} == {o: tally[o] for o in Outcome}
+
+
+def test_two_runs_to_one_site_do_not_meet(sites: Sites):
+    """The second is told who is there, and touches nothing."""
+    with Destinations(sites.config, sites.config.site("new"), "first") as first:
+        first.stores(["x", "y"])
+        with pytest.raises(LockedError) as caught:
+            sites.sync()
+        assert "first" in caught.value.cause
+        assert contents(sites.root("x")) == contents(sites.root("y")) == {}
+    assert amounts(sites.sync()) == {"published": 2 * OBJECTS}
+
+
+def test_a_cap_is_kept_by_all_lanes_together(sites: Sites):
+    """All pairs send at once, and are no faster for it."""
+    for number in range(6):
+        put(
+            sites.root("abc"[number % 3]), object_path("v94", 2000 + number), archive(number, 10**6)
+        )
+    total_bytes = sum(len(c) for s in "abc" for c in contents(sites.root(s)).values())
+    cap = 4_000_000.0
+
+    started = time.monotonic()
+    sites.sync(cap=cap)
+
+    assert time.monotonic() - started > 0.8 * total_bytes / cap
+    assert len(contents(sites.root("x")) | contents(sites.root("y"))) > OBJECTS
+
+
+def reach_by(sites: Sites, sshd: Sshd) -> None:
+    """Put the same folders behind a real sshd."""
+    sites.urls = sshd.url
+    config = sites.folder / "ssh_config"
+    config.write_text(
+        f"IdentityFile {sshd.identity_file}\nUserKnownHostsFile {sshd.known_hosts_file}\n"
+    )
+    sites.ssh = (
+        f'[ssh]\nclient = "openssh"\nidentity_file = "{sshd.identity_file}"\n'
+        f'known_hosts_file = "{sshd.known_hosts_file}"\ndirect_config_file = "{config}"\n'
+    )
+
+
+@pytest.mark.parametrize("way", ["within", "via-here", "run-on"])
+def test_every_way_brings_the_same(sites: Sites, sshd: Sshd, way: str):
+    """The bytes may pass the old server, this machine or a third host."""
+    host = ServerUrl.parse_host(sshd.url(""))
+    detour = {
+        "within": Detour(),
+        "via-here": Detour(via_here=True),
+        "run-on": Detour(run_on=host),
+    }[way]
+    reach_by(sites, sshd)
+
+    assert amounts(sites.sync(detour)) == {"published": 2 * OBJECTS}
+    for server, files in sites.expected().items():
+        assert contents(sites.root(server)) == files
