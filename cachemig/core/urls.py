@@ -73,7 +73,6 @@ class ServerUrl:
             return _parse_s3(text)
         raise _refused(text, f"the scheme {scheme[1]!r} is unknown")
 
-
     @classmethod
     def parse_host(cls, text: str) -> "ServerUrl":
         """Read the ssh:// URL of a host; a path behind it means nothing here, and is dropped.
