@@ -33,12 +33,10 @@ def main() -> None:
     try:
         bench = Bench(work, scratch, asked.rounds)
         for name in asked.scenario or DEFAULT_SCENARIOS:
-            found = []
             for result in SCENARIOS[name](bench):
                 print(line(result), file=sys.stderr, flush=True)
-                found.append(result)
-            results += found
-            print(table(name, found), flush=True)
+                results.append(result)
+            print(table(name, [r for r in results if r.scenario == name]), flush=True)
     finally:
         file: Path = asked.json or work / f"results-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
         file.write_text(json.dumps(record(results), indent=1) + "\n")
@@ -68,9 +66,12 @@ def arguments() -> argparse.Namespace:
 def line(result: Result) -> str:
     """One result as it comes."""
     load = os.getloadavg()[0]
-    spent = f"{result.cpu_s:.1f} s of CPU, {result.wire_bytes / 1e6:.0f} MB received"
-    ending = result.problem or f"{spent}, load {load:.1f}"
-    return f"{result.scenario}: {result.copier}: {result.seconds:.2f} s, {ending}"
+    facts = [f"{result.seconds:.2f} s", f"{result.cpu_s:.1f} s of CPU", f"load {load:.1f}"]
+    if result.wire_bytes:
+        facts.append(f"{result.wire_bytes / 1e6:.0f} MB received")
+    if result.memory_bytes:
+        facts.append(f"{result.memory_bytes / 1e6:.0f} MB of memory")
+    return f"{result.scenario}: {result.copier}: {', '.join(facts)} {result.problem}"
 
 
 def table(scenario: str, results: Sequence[Result]) -> str:

@@ -32,6 +32,7 @@ class Result(NamedTuple):
         seconds: wall time; for a copier that got a part of the files, scaled to all of them.
         cpu_s: processor time of both ends together; nobody else's load is in it.
         wire_bytes: what the far end received, headers and all, unscaled.
+        memory_bytes: the most that the controlling process held; 0 where that is not asked.
         problem: why the run does not count; empty for a good one.
     """
 
@@ -40,6 +41,7 @@ class Result(NamedTuple):
     seconds: float
     cpu_s: float = 0.0
     wire_bytes: int = 0
+    memory_bytes: int = 0
     problem: str = ""
 
 
@@ -80,13 +82,19 @@ def timed_copy(
     seconds = time.monotonic() - started
     cpu_s = cpu_of_both_ends_s(job) - cpu_before_s
     wire_bytes = job.link.bytes_on_wire()[0] - received_before
-    return Result(scenario, name, seconds, cpu_s, wire_bytes, problem or what_differs(job))
+    problem = problem or what_differs(job)
+    return Result(scenario, name, seconds, cpu_s, wire_bytes, problem=problem)
 
 
 def cpu_of_both_ends_s(job: Job) -> float:
     """Processor time of all that was started at the near end, or by the far end's sshd."""
+    return children_cpu_s() + job.link.far_cpu_s()
+
+
+def children_cpu_s() -> float:
+    """Processor time of every program that we started and that has ended."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return children.ru_utime + children.ru_stime + job.link.far_cpu_s()
+    return children.ru_utime + children.ru_stime
 
 
 @contextmanager

@@ -104,15 +104,24 @@ def seconds_until_any(files: Sequence[Path], job: Job, *words: str) -> float:
         process.wait(timeout=30)
 
 
-def peak_rss_bytes(command: Sequence[str], limit_s: float) -> int:
-    """Run a command and tell the most memory that it, or one of its children, held at once."""
+def peak_memory_bytes(command: Sequence[str], limit_s: float) -> int:
+    """Run a command to its end and tell the most memory that it held at once.
+
+    Raises:
+        AssertionError: it failed, or was not ended by the limit.
+    """
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + limit_s
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            process.returncode = os.waitstatus_to_exitcode(status)
-            assert process.returncode == 0, f"{command}: exit code {process.returncode}"
-            return usage.ru_maxrss * 1024
-        assert time.monotonic() < deadline, f"{command}: took over {limit_s} s"
-        time.sleep(POLL_INTERVAL_S)
+    try:
+        while True:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid:
+                process.returncode = os.waitstatus_to_exitcode(status)
+                assert process.returncode == 0, f"exit code {process.returncode}"
+                return usage.ru_maxrss * 1024
+            assert time.monotonic() < deadline, f"it took over {limit_s:.0f} s"
+            time.sleep(POLL_INTERVAL_S)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            process.wait()

@@ -12,10 +12,12 @@ from benchmarks import competitors, ours
 from benchmarks.competitors import Copier, Job
 from benchmarks.dataset import Dataset, Shape, digests, provide, subset, write
 from benchmarks.link import LinkShape, link_up
-from benchmarks.measure import Bench, Result, calm, timed_copy
+from benchmarks.measure import Bench, Result, calm, children_cpu_s, timed_copy
 
 OURS = "cachemig"
 COPY_LIMIT_S = 600.0
+MEMORY_LIMIT_S = 1_800.0
+PROMISED_MEMORY_BYTES = 300_000_000
 RCLONE_FILES = 1_500
 HOTTEST = 100
 HELP_RUNS = 10
@@ -118,10 +120,24 @@ def startup(bench: Bench) -> Iterator[Result]:
     commands = {OURS: [str(ours.PROGRAM), "--help"], "python -c ''": [sys.executable, "-c", ""]}
     for _ in range(bench.rounds):
         for name, argv in commands.items():
-            started = time.monotonic()
+            started, cpu_before_s = time.monotonic(), children_cpu_s()
             for _ in range(HELP_RUNS):
                 subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, timeout=60)
-            yield Result("startup", name, (time.monotonic() - started) / HELP_RUNS)
+            seconds, cpu_s = time.monotonic() - started, children_cpu_s() - cpu_before_s
+            yield Result("startup", name, seconds / HELP_RUNS, cpu_s / HELP_RUNS)
+
+
+def memory(bench: Bench) -> Iterator[Result]:
+    """See what the controlling process holds at a million objects, whose listings are made up."""
+    del bench
+    argv = [sys.executable, "-m", "benchmarks.catalog_memory"]
+    cpu_before_s = children_cpu_s()
+    started = time.monotonic()
+    memory_bytes = ours.peak_memory_bytes(argv, MEMORY_LIMIT_S)
+    seconds = time.monotonic() - started
+    problem = "" if memory_bytes < PROMISED_MEMORY_BYTES else "more than was promised"
+    cpu_s = children_cpu_s() - cpu_before_s
+    yield Result("memory", OURS, seconds, cpu_s, memory_bytes=memory_bytes, problem=problem)
 
 
 def copy_here(source: Dataset, root: Path) -> Dataset:
@@ -148,5 +164,6 @@ SCENARIOS: Mapping[str, Scenario] = {
     "nothing": nothing_to_do,
     "one-percent": one_percent,
     "first-object": first_object,
+    "memory": memory,
     "startup": startup,
 }
