@@ -15,14 +15,14 @@ _NOTHING_FOLLOWED = Links([])
 
 
 def look(tree: Tree, path: str) -> list[int] | None:
-    """Size and time of what has the name; None for nothing, or for a link."""
+    """Size (-1: no regular file) and time of what has the name; None for nothing, or a link."""
     try:
         status = tree.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     if stat.S_ISLNK(status.st_mode):
         return None
-    return [status.st_size, status.st_mtime_ns]
+    return [status.st_size if stat.S_ISREG(status.st_mode) else -1, status.st_mtime_ns]
 
 
 def digest(tree: Tree, path: str) -> list[Any]:

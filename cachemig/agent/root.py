@@ -145,8 +145,10 @@ class OwnFiles:
         try:
             fd = self._tree.directory(directory)
             temps = [name for name in os.listdir(fd) if name.startswith(prefix)]
-        except (OSError, BadPath):  # a hostile name may have been noted before it was refused
+        except (FileNotFoundError, BadPath):  # a name may have been noted before it was refused
             return 0, 0
+        except OSError:  # closed, or a link for now: the note stays
+            return 0, 1
         removed = 0
         for temp in temps:
             try:

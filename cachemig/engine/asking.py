@@ -54,10 +54,15 @@ class Asker:
         return [consign(*found) for found in asked]
 
     def _judged(self, items: list[Consignment]) -> Iterator[Consignment]:
-        """Look whether an archive that is there with another size is whole, or damaged."""
+        """Look whether what is there with another size is a whole archive, damaged, or none."""
         odd = [item.path for item in items if item.outcomes.get(item.path) is Outcome.FOREIGN]
         verdicts = self._destination.check(odd) if odd else ()
-        damages = {verdict.path: verdict.damage for verdict in verdicts if verdict.damage}
+        wrong = {verdict.path: verdict for verdict in verdicts if verdict.damage or verdict.problem}
         for item in items:
-            damage = damages.get(item.path)
-            yield item.damaged(f"there already: {damage}") if damage else item
+            verdict = wrong.get(item.path)
+            if verdict is None:
+                yield item
+            elif verdict.damage:
+                yield item.met(Outcome.DAMAGED, f"there already: {verdict.damage}")
+            else:
+                yield item.met(Outcome.FAILED, f"there already: {verdict.problem}")

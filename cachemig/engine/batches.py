@@ -56,9 +56,9 @@ class Consignment:
             return Outcome.PUBLISHED
         return main
 
-    def damaged(self, cause: str) -> "Consignment":
-        """Note that the archive which lies at the destination is broken."""
-        return replace(self, outcomes={**self.outcomes, self.path: Outcome.DAMAGED}, cause=cause)
+    def met(self, outcome: Outcome, cause: str) -> "Consignment":
+        """Note that what has the archive's name at the destination is no whole archive."""
+        return replace(self, outcomes={**self.outcomes, self.path: outcome}, cause=cause)
 
     def settled(self, receipts: Iterable[FileReceipt]) -> "Consignment":
         """Take in what a lane told of its files; files worth another try stay wanted."""

@@ -23,6 +23,7 @@ from cachemig.stores.base import (
 _ENTRY_LENGTHS = (4, 5)  # only a link has a target
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _LARGEST = 2**63 - 1
+_NO_FILE = -1
 
 Word = TypeVar("Word", int, str)
 
@@ -110,7 +111,9 @@ def _entry(value: object) -> FileEntry:
 
 def _stat(value: object) -> FileStat:
     size_bytes, mtime_ns = _rows(value, 2)
-    return FileStat(_size(size_bytes), _word(mtime_ns, int))
+    if size_bytes != _NO_FILE:
+        _size(size_bytes)
+    return FileStat(size_bytes, _word(mtime_ns, int))
 
 
 def _receipt(value: object, file: WantedFile) -> FileReceipt:

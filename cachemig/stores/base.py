@@ -51,7 +51,10 @@ class DirectoryListing(NamedTuple):
 
 
 class FileStat(NamedTuple):
-    """What lies under a planned name. A link is told as absent: it may be replaced."""
+    """What lies under a planned name. A link is told as absent: it may be replaced.
+
+    `size_bytes` is -1 for what is neither a file nor a link.
+    """
 
     size_bytes: int
     mtime_ns: int
