@@ -18,6 +18,7 @@ from .tree import BadPath, Tree
 _MODE = 0o664
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOCKABLE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOCK = f"{OWN_DIRECTORY}/lock"
 _SYNC_LOCK = f"{OWN_DIRECTORY}/sync-lock"
 _TEMPS = f"{OWN_DIRECTORY}/temps"
@@ -35,6 +36,7 @@ class OwnFiles:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._lock_fd: int | None = None
+        self._note_fd: int | None = None
 
     def lock(self, run_id: str, who: str) -> None:
         """Hold the root until this process ends, however it ends.
@@ -42,7 +44,7 @@ class OwnFiles:
         Raises:
             Locked: another run holds it.
         """
-        fd = self._open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = self._open(_LOCK, _LOCKABLE)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -67,7 +69,7 @@ class OwnFiles:
 
     def sync_lock(self) -> int:
         """A descriptor for the lock that keeps one syncfs in flight per root."""
-        return self._open(_SYNC_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return self._open(_SYNC_LOCK, _LOCKABLE)
 
     def prove_group(self, gid: int) -> None:
         """Give a new file the group, and remove it; an older one may be of another account.
@@ -85,7 +87,13 @@ class OwnFiles:
             os.unlink(name, dir_fd=parent)
 
     def note_temps(self, writer: str, directories: Iterable[str]) -> None:
-        """Write down where temps are about to be made, for whoever must sweep them."""
+        """Write down where temps are about to be made, for whoever must sweep them.
+
+        The note is locked until this process ends: only temps of the dead are swept.
+        """
+        if self._note_fd is None:
+            self._note_fd = self._open(f"{_TEMPS}/{writer}", _LOCKABLE)
+            _try_lock(self._note_fd)
         lines = "".join(json.dumps(path) + "\n" for path in directories)
         self._append(f"{_TEMPS}/{writer}", lines)
 
@@ -103,6 +111,8 @@ class OwnFiles:
             return 0
         removed = 0
         for writer in writers:
+            if self._is_alive(writer):
+                continue
             noted = self._lines(f"{_TEMPS}/{writer}")
             left = 0
             for directory in {line for line in noted if isinstance(line, str)}:
@@ -112,6 +122,17 @@ class OwnFiles:
             if not left:
                 self.forget_temps(writer)
         return removed
+
+    def _is_alive(self, writer: str) -> bool:
+        """Whether a writer still holds its note; also a hung one, whose bytes nobody wants."""
+        try:
+            fd = self._open(f"{_TEMPS}/{writer}", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            return not _try_lock(fd)
+        finally:
+            os.close(fd)
 
     def append_receipts(self, writer: str, receipts: list[dict[str, Any]]) -> None:
         """Add receipts to this writer's file; one line of JSON for each."""
@@ -190,6 +211,17 @@ class OwnFiles:
                     yield json.loads(line)
                 except ValueError:
                     continue
+
+
+def _try_lock(fd: int) -> bool:
+    """Lock a file if nobody holds it; where locks do not work, nobody does."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def temp_prefix(writer: str) -> str:

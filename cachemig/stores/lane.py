@@ -14,7 +14,7 @@ from cachemig.errors import CachemigError
 from cachemig.stores import answers
 from cachemig.stores.answers import NonsenseError
 from cachemig.stores.base import FileReceipt, WantedFile
-from cachemig.stores.remote import CONNECT_WAIT_S, Diagnose, Rooted, explained, lost, senseless
+from cachemig.stores.remote import Diagnose, Rooted, explained, lost, senseless
 
 
 class LanePlan(NamedTuple):
@@ -53,7 +53,7 @@ class Lane:
         self._plan = plan
         self._diagnose = diagnose
         self._batches: dict[int, Sequence[WantedFile]] = {}
-        self._peer = Peer(list(plan.mover_argv), CONNECT_WAIT_S, plan.silence_limit_s)
+        self._peer = Peer(list(plan.mover_argv), plan.silence_limit_s, plan.silence_limit_s)
         try:
             self._open_ends(writer)
         except AgentError as error:
@@ -123,7 +123,7 @@ class Lane:
 
     def _open_ends(self, writer: str) -> None:
         plan = self._plan
-        far = {"wait_s": CONNECT_WAIT_S, "silence_limit_s": plan.silence_limit_s}
+        far = {"wait_s": plan.silence_limit_s, "silence_limit_s": plan.silence_limit_s}
         source = plan.source.opening(silence_limit_s=plan.silence_limit_s)
         target = plan.destination.opening(
             writer=writer,

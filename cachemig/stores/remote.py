@@ -30,7 +30,6 @@ from cachemig.stores.base import (
     Space,
 )
 
-CONNECT_WAIT_S = 30.0
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _PATHS_AT_ONCE = 2000
 
@@ -88,7 +87,7 @@ class RemoteStore:
         self.rooted = rooted
         self._diagnose = diagnose
         self._lock = threading.RLock()
-        self._peer = Peer(list(rooted.argv), CONNECT_WAIT_S, silence_limit_s)
+        self._peer = Peer(list(rooted.argv), silence_limit_s, silence_limit_s)
         requests = [("open", rooted.opening(silence_limit_s=silence_limit_s))]
         if holder is not None:
             requests += [("lock", holder._asdict()), ("sweep", {})]
