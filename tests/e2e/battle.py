@@ -21,6 +21,8 @@ from tests.e2e.sites import Ran, Running, Sites, temps, write
 
 OBJECTS = 1500
 """With a siginfo for each these are 3,000 files: at least six batches."""
+NOT_WRITING_THREADS = 2
+"""An agent serves and beats; a writer has a thread that publishes as well."""
 LOCK_LIMIT_S = 10.0
 """How long the lock may outlive a killed run: until the far agent notices the hang-up."""
 
@@ -97,6 +99,14 @@ class Battlefield:
     def hold(self) -> None:
         """Check what must be true at every moment, also while dying agents still work."""
         assert oracle.faults(self.manifest, self.roots, self.foreign) == []
+
+    def agents(self) -> list[int]:
+        """Process ids of the agents on the new server."""
+        return [pid for pid in self.sshd.session_pids() if is_agent(pid)]
+
+    def writers(self) -> list[int]:
+        """Those of them that have a lane's temps or files open: they hold their own note."""
+        return [pid for pid in self.agents() if _threads(pid) > NOT_WRITING_THREADS]
 
     def finish(self) -> Ran:
         """Run once more, plainly and at once: all is there, nothing twice, nothing left over."""
@@ -205,6 +215,13 @@ def argv_of(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
     except OSError:
         return []
+
+
+def _threads(pid: int) -> int:
+    try:
+        return len(list(Path(f"/proc/{pid}/task").iterdir()))
+    except OSError:
+        return 0
 
 
 def is_agent(pid: int) -> bool:

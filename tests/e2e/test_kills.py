@@ -21,7 +21,6 @@ from tests.e2e.battle import (
     alive,
     blow,
     descendants,
-    is_agent,
     is_ssh,
     new_seed,
     run_id_of,
@@ -135,7 +134,7 @@ Victims = Callable[[Battlefield, int], list[int]]
 
 def far_agents(field: Battlefield, _pid: int) -> list[int]:
     """Agents on the new server."""
-    return [pid for pid in field.sshd.session_pids() if is_agent(pid)]
+    return field.agents()
 
 
 def ssh_clients(_field: Battlefield, pid: int) -> list[int]:
