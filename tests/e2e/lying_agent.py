@@ -20,6 +20,8 @@ from cachemig.agent.source import FileFrame
 from cachemig.agent.walk import Listing
 
 HUGE = 2**100
+HALF = 12
+FORGED = "\x1b[2J\nall is well\r\u202e"
 EVIL_NAMES = ["../x", "/etc/passwd", "a/../../x", "..", ".", "", "x\0y", "\ud800", "a" * 10_000]
 
 
@@ -116,7 +118,7 @@ def _read(change: Callable[[int, FileFrame], Iterator[FileFrame]]) -> None:
 
 
 def _half_the_files(number: int, frame: FileFrame) -> Iterator[FileFrame]:
-    if number % 2:
+    if number < HALF:
         yield frame
 
 
@@ -160,6 +162,7 @@ READS = {
 ERRORS: dict[str, Any] = {
     "error-text": "no",
     "error-nonsense": {"code": 7, "errno": "many", "message": ["a"], "path": None},
+    "error-forged": {"code": "os", "errno": 5, "message": FORGED, "path": FORGED},
     "error-lost": {"code": "lost", "returncode": "x", "stderr": 7},
 }
 RAW = {"huge-frame": _huge_frame, "garbage": _garbage}
@@ -178,6 +181,9 @@ RECEIPTS: dict[str, Callable[[list[Any]], Any]] = {
     "receipts-huge": lambda rows: [[row[0], HUGE, row[2], HUGE, *row[4:]] for row in rows],
     "receipts-text": lambda _: "all is well",
 }
+CAUSES: dict[str, Callable[[list[Any]], Any]] = {
+    "forged-cause": lambda rows: [["failed", *row[1:4], FORGED, 5] for row in rows],
+}
 
 
 def main() -> None:
@@ -187,7 +193,7 @@ def main() -> None:
     length = int(_exactly(8))
     _exactly(length)
     channel = LyingChannel(0, 1)
-    channel.receipts = RECEIPTS.get(lie)
+    channel.receipts = (RECEIPTS | CAUSES).get(lie)
     if lie in WALKS:
         _walk(WALKS[lie])
     if lie in READS:

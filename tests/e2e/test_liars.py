@@ -162,6 +162,17 @@ def test_answers_of_a_destination_that_make_no_sense_blame_it(lie, to_liar, liar
     assert not ran.counts.get("published")
 
 
+def test_what_a_server_says_forges_no_line(to_liar, liar):
+    """A cause with control characters is told, escaped, on every output."""
+    tell(liar, "forged-cause")
+
+    ran = to_liar.sync()
+
+    assert (ran.code, ran.counts) == (3, {"failed": OBJECTS})
+    assert {event["cause"] for event in ran.objects("failed")} == {lying_agent.FORGED}
+    assert r"\x1b[2J\nall is well" in ran.err.decode()
+
+
 def test_a_shell_that_greets_is_passed_over(from_liar, liar):
     """What a login shell prints before the agent answers is no frame."""
     tell(liar, "honest")

@@ -173,6 +173,23 @@ def _temps_of(final: Path) -> list[Path]:
     return [path for path in final.parent.glob(".cm-*") if path.exists()]
 
 
+def test_a_build_that_comes_first_while_we_copy_keeps_its_name(sites):
+    """Whatever got the name between our question and our link stays, byte for byte."""
+    old, new = roots(sites)
+    (path,) = fill(old, [1], size_bytes=3 * MEBIBYTE)
+    sites.write()
+    running = sites.start("sync", "old", "new", "--bwlimit", "2MB/s")
+    wait_until_under_way(running, new / path)
+    write(new / path, archive(5, MEBIBYTE))
+
+    ran = running.end()
+
+    ran.check()
+    assert (ran.code, ran.counts) == (0, {"foreign": 1})
+    assert (new / path).read_bytes() == archive(5, MEBIBYTE)
+    assert not temps(new)
+
+
 class Bitbake(threading.Thread):
     """Publishes objects into a cache as bitbake does, until it is stopped."""
 
