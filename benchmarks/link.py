@@ -19,6 +19,7 @@ from typing import IO, NamedTuple, TypeAlias
 
 NAMESPACES = Path("/run/netns")
 NEAR_ADDRESS, FAR_ADDRESS, LOOPBACK_ADDRESS = "10.77.1.1", "10.77.2.1", "127.0.0.1"
+NETWORK = "10.77.0.0/16"
 SSH_PORT = 2222
 START_LIMIT_S = 20
 Child: TypeAlias = subprocess.Popen[bytes]
@@ -145,9 +146,9 @@ def link_up(shape: LinkShape, folder: Path) -> Iterator[Link]:
     near = far = f"cachemig-{os.getpid()}-near"
     address, carrier = LOOPBACK_ADDRESS, None
     with contextlib.ExitStack() as on_exit:
-        on_exit.enter_context(namespace(near, shape.congestion))
+        on_exit.enter_context(namespace(near))
         if shape.rtt_ms > 0:
-            far = on_exit.enter_context(namespace(f"cachemig-{os.getpid()}-far", shape.congestion))
+            far = on_exit.enter_context(namespace(f"cachemig-{os.getpid()}-far"))
             carrier = on_exit.enter_context(emulator(shape, near, far, folder))
             address = FAR_ADDRESS
         make_keys(folder, address)
@@ -157,15 +158,13 @@ def link_up(shape: LinkShape, folder: Path) -> Iterator[Link]:
 
 
 @contextlib.contextmanager
-def namespace(name: str, congestion: str) -> Iterator[str]:
+def namespace(name: str) -> Iterator[str]:
     """Make a network namespace in which no run profits from what TCP learnt in an earlier one."""
     run("ip", "netns", "add", name)
     try:
         run("ip", "-n", name, "link", "set", "lo", "up")
-        settings = ["net.ipv4.tcp_no_metrics_save=1"]
-        if congestion:
-            settings.append(f"net.ipv4.tcp_congestion_control={congestion}")
-        run("nsenter", f"--net={NAMESPACES / name}", "--", "sysctl", "-q", "-w", *settings)
+        forget = "net.ipv4.tcp_no_metrics_save=1"
+        run("nsenter", f"--net={NAMESPACES / name}", "--", "sysctl", "-q", "-w", forget)
         yield name
     finally:
         run("ip", "netns", "delete", name)
@@ -189,6 +188,11 @@ def emulator(shape: LinkShape, near: str, far: str, folder: Path) -> Iterator[Ch
         for name, address in ((near, NEAR_ADDRESS), (far, FAR_ADDRESS)):
             run("ip", "-n", name, "address", "add", f"{address}/16", "dev", "wan0")
             run("ip", "-n", name, "link", "set", "wan0", "txqueuelen", "4000", "up")
+            if shape.congestion:
+                # Of a route, since a namespace's own default must be one of those that any
+                # user of this machine may choose.
+                route = [NETWORK, "dev", "wan0", "src", address, "congctl", shape.congestion]
+                run("ip", "-n", name, "route", "replace", *route)
         yield process
 
 
