@@ -62,7 +62,11 @@ def sync(
     options = SyncOptions(run.run_id, connections or config.sync.connections, cap)
     detour = _detour(run_on, via_here=via_here)
     run.open_log()
-    with nullcontext() if dry_run else Destinations(config, new_site, run.run_id) as destinations:
+    with (
+        nullcontext()
+        if dry_run
+        else Destinations(config, new_site, run.run_id, run.tell) as destinations
+    ):
         if saved:
             inventory = saved_inventory(config, old_site, run.tell)
         else:

@@ -1,24 +1,38 @@
 """Ask a destination about planned objects, in the plan's order: what does it lack?"""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Protocol
 
 from cachemig.agent.protocol import Outcome
 from cachemig.catalog.plan import Pair, Plan, PlanRow
 from cachemig.engine.account import Account, Done
 from cachemig.engine.batches import Consignment, consign, stale_times
-from cachemig.stores.base import Store
+from cachemig.stores.base import ArchiveVerdict, FileStat
 
 FIRST_ROWS = 1000
 ROWS_AT_ONCE = 8000
 TIME_SLACK_NS = 2_000_000_000
 
 
+class Questioned(Protocol):
+    """What a destination is asked; the methods are those of a `Store`."""
+
+    def stat(self, paths: Sequence[str]) -> Sequence[FileStat | None]:
+        """Look at planned names."""
+
+    def touch(self, times: Iterable[tuple[str, int]]) -> int:
+        """Move modification times forward."""
+
+    def check(self, paths: Sequence[str]) -> Iterable[ArchiveVerdict]:
+        """Check the structure of archives."""
+
+
 class Asker:
     """Walks one pair's part of a plan in windows, so that sending begins with the first."""
 
     def __init__(
-        self, plan: Plan, pair: Pair, folders: Mapping[str, str], destination: Store
+        self, plan: Plan, pair: Pair, folders: Mapping[str, str], destination: Questioned
     ) -> None:
         self._plan = plan
         self._pair = pair

@@ -14,6 +14,7 @@ from cachemig.engine.adapt import MAX_LANES, LaneCount
 from cachemig.engine.asking import Asker
 from cachemig.engine.batches import Batch, cut
 from cachemig.engine.board import Board
+from cachemig.engine.held import HeldStore
 from cachemig.engine.limits import SharedLimit
 from cachemig.engine.routes import Route
 from cachemig.errors import CachemigError, NoSpaceError
@@ -21,12 +22,13 @@ from cachemig.stores.base import FileReceipt, WantedFile
 from cachemig.stores.diagnosis import diagnose
 from cachemig.stores.lane import BatchAnswer, Lane, LanePlan
 from cachemig.stores.open import connecting
-from cachemig.stores.remote import NO_SPACE, RemoteStore
+from cachemig.stores.remote import NO_SPACE
 
 BATCHES_WAITING = 12
 BATCHES_PER_LANE = 2
-MAX_FAILURES_IN_A_ROW = 5
-GIVE_UP_S = 60.0
+GIVE_UP_AFTER_LIMITS = 2
+_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 5.0
 _WATCH_INTERVAL_S = 2.0
 
 Keep = Callable[[Pair, Sequence[WantedFile], Sequence[FileReceipt]], None]
@@ -49,7 +51,7 @@ class Job:
     folders: Mapping[str, str]
     route: Route
     destination_url: ServerUrl
-    control: RemoteStore
+    control: HeldStore
     lanes: int
     limit: SharedLimit
     run_id: str
@@ -59,7 +61,12 @@ class Job:
 
 
 class PairRun:
-    """Runs one pair to its end. `error` tells why it ended early, if it did."""
+    """Runs one pair to its end.
+
+    Attributes:
+        error: why it ended early, if it did.
+        lost_lanes: how often a lane broke; its writer may have left temps behind.
+    """
 
     def __init__(self, job: Job, number: int) -> None:
         self._job = job
@@ -69,9 +76,10 @@ class PairRun:
         self._lanes: list[threading.Thread] = []
         self._connected: dict[int, Lane] = {}
         self._failures = 0
-        self._last_answer_s = time.monotonic()
+        self._failing_since_s = 0.0
         self._lock = threading.Lock()
         self.error: Exception | None = None
+        self.lost_lanes = 0
 
     @property
     def tally(self) -> Tally:
@@ -135,6 +143,7 @@ class PairRun:
                 self._feed(number, lane, held)
             except CachemigError as error:
                 attempt += 1
+                self.lost_lanes += 1
                 self._survive(error, list(held.values()))
             finally:
                 self._account.lane_ended(number)
@@ -178,7 +187,6 @@ class PairRun:
             return
         batch = held.pop(answer.number)
         self._failures = 0
-        self._last_answer_s = time.monotonic()
         self._account.acknowledged(number, answer.number, answer.sent_bytes)
         self._job.keep(self._job.pair, batch.wanted(), answer.receipts)
         settled = batch.settled(answer.receipts)
@@ -197,16 +205,16 @@ class PairRun:
         self._board.give_back(unanswered)
         if self._board.over:
             return
+        if not self._failures:
+            self._failing_since_s = time.monotonic()
         self._failures += 1
-        hopeless = (
-            self._failures >= MAX_FAILURES_IN_A_ROW
-            or time.monotonic() - self._last_answer_s > GIVE_UP_S
-        )
-        if hopeless or not error.retryable:
+        failing_s = time.monotonic() - self._failing_since_s
+        if not error.retryable or failing_s > GIVE_UP_AFTER_LIMITS * self._job.silence_limit_s:
             self.stop(error)
             return
         server = error.server or self._job.pair.server
         self._job.tell(ServerProblem(server, error.what, error.cause, "connecting again"))
+        self._board.wait_until_over(min(_PAUSE_S * self._failures, _LONGEST_PAUSE_S))
 
     def _watch(self) -> None:
         """Tell progress, and open more lanes while that helps."""

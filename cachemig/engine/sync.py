@@ -15,11 +15,11 @@ from cachemig.core.events import Notice, ObjectsCounted, SyncPlanned, Tell
 from cachemig.core.outcomes import Tally
 from cachemig.engine.adapt import MAX_LANES
 from cachemig.engine.destinations import Destinations
+from cachemig.engine.held import HeldStore
 from cachemig.engine.limits import SharedLimit
 from cachemig.engine.pair import Job, PairRun
 from cachemig.engine.routes import Detour, Route, route
 from cachemig.files import effective_maps
-from cachemig.stores.remote import RemoteStore
 
 _STOP_WAIT_S = 5.0
 
@@ -102,6 +102,9 @@ def perform(
     for run in runs:
         if run.error is not None:
             raise run.error
+    if any(run.lost_lanes for run in runs):
+        for control in controls.values():
+            control.sweep_temps()
     return sum((run.tally for run in runs), Tally())
 
 
@@ -118,7 +121,7 @@ def _pair_runs(
     config: Config,
     sync_plan: SyncPlan,
     options: SyncOptions,
-    controls: Mapping[str, RemoteStore],
+    controls: Mapping[str, HeldStore],
     receipts: ReceiptWriter,
     tell: Tell,
 ) -> list[PairRun]:

@@ -138,6 +138,18 @@ class RemoteStore:
         with self._asking():
             return answers.space(self._peer.call("space"))
 
+    def hold(self, holder: Holder) -> None:
+        """Lock the root for a run until the connection ends, and sweep what dead runs left.
+
+        Raises:
+            LockedError: another run holds it.
+        """
+        with self._asking():
+            requests: list[tuple[str, dict[str, Any]]]
+            requests = [("lock", holder._asdict()), ("sweep", {})]
+            *_, last = self._peer.call_each(requests)
+            self.swept_temps = answers.number(last)
+
     def sweep_temps(self) -> int:
         """Remove the temps of dead runs; see `Store.sweep_temps`."""
         with self._asking():

@@ -109,7 +109,7 @@ class Sites:
         run_id = f"run-{self.runs}"
         options = SyncOptions(run_id, connections=2 if cap else 1, bwlimit_bytes_per_s=cap)
         self.told.clear()
-        with Destinations(config, new, run_id) as destinations:
+        with Destinations(config, new, run_id, self.told.append) as destinations:
             found = scan_site(config, config.site("old"), ScanOptions(full=full), self.told.append)
             path = config.state_dir / "plans" / f"{run_id}.parquet"
             plan = plan_sync(config, found.inventory, new, detour or Detour(), path)
@@ -254,7 +254,7 @@ def test_what_is_told_adds_up_to_the_tally(sites: Sites):
 
 def test_two_runs_to_one_site_do_not_meet(sites: Sites):
     """The second is told who is there, and touches nothing."""
-    with Destinations(sites.config, sites.config.site("new"), "first") as first:
+    with Destinations(sites.config, sites.config.site("new"), "first", sites.told.append) as first:
         first.stores(["x", "y"])
         with pytest.raises(LockedError) as caught:
             sites.sync()
