@@ -1,7 +1,5 @@
 """Run the program as ``python -m cachemig``."""
 
-import sys
+from cachemig.cli.app import start
 
-from cachemig.cli.app import main
-
-sys.exit(main())
+start()

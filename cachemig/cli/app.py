@@ -3,8 +3,9 @@
 import contextlib
 import os
 import sys
+import threading
 import traceback
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -62,16 +63,31 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command and return the exit status of the process."""
     _open_closed_streams()
     words = tuple(sys.argv[1:] if argv is None else argv)
-    signals = StopSignals()
+    ending = threading.Lock()
+
+    def end_overdue(code: ExitCode) -> None:
+        if ending.acquire(blocking=False):
+            run.fail(code)
+            os._exit(_flushed(_end(run, None, json="--json" in words)))
+
+    signals = StopSignals(end_overdue)
+    run = Run(words, signals)
     with signals.caught():
-        run = Run(words, signals)
         error = None
         try:
             error = _perform(run, words)
             signals.release()
         except Stopped as stopped:
             run.fail(stopped.exit_code)
+        ending.acquire()  # for good: the end is told once
         return int(_flushed(_end(run, error, json="--json" in words)))
+
+
+def start() -> NoReturn:
+    """Be the program: leave at once in the end, whatever a thread still waits for."""
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _perform(run: Run, words: tuple[str, ...]) -> CachemigError | None:

@@ -94,6 +94,7 @@ class Run:
         self._planned = Amount()
         self._amounts: dict[Outcome, Amount] = {}
         self._failure = ExitCode.OK
+        self._ended = False
 
     @property
     def started(self) -> bool:
@@ -134,10 +135,15 @@ class Run:
     def tell(self, event: Event) -> None:
         """Print an event wherever it belongs, and add up what was done; any thread may call.
 
+        After run_end nothing more is told.
+
         Raises:
             OutputError: standard output or the run log can not be written; stop the work.
         """
         with self._signals.shield(), self._lock:
+            if self._ended:
+                return
+            self._ended = isinstance(event, RunEnded)
             self._count(event)
             for lines in self._lines:
                 lines.tell(event)

@@ -2,12 +2,13 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from cachemig.errors import ExitCode
 
+GRACE_S = 3.0
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -20,9 +21,15 @@ class Stopped(BaseException):
 
 
 class StopSignals:
-    """Raises `Stopped` in the main thread at the first signal; a second one kills."""
+    """Raises `Stopped` in the main thread at the first signal; a second one kills.
 
-    def __init__(self) -> None:
+    Args:
+        overdue: called in a thread of its own when the run has not ended `GRACE_S` later,
+            since some wait for a dead server may not be cut short.
+    """
+
+    def __init__(self, overdue: Callable[[ExitCode], None]) -> None:
+        self._overdue = overdue
         self._received = 0
         self._shields = 0
 
@@ -62,6 +69,9 @@ class StopSignals:
     def _receive(self, number: int, _frame: FrameType | None) -> None:
         self.release()
         self._received = number
+        timer = threading.Timer(GRACE_S, self._overdue, (ExitCode(128 + number),))
+        timer.daemon = True
+        timer.start()
         if not self._shields:
             self._stop()
 

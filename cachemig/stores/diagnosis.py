@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 from typing import NamedTuple
 
 from cachemig.errors import AccessError, CachemigError, ConnectionLostError, IdentityError
@@ -57,15 +58,20 @@ class PipeTrouble(NamedTuple):
         return PIPE_PREFIX + json.dumps(self._asdict())
 
 
-def diagnose(returncode: int, stderr_text: str, server: str) -> CachemigError:
+def diagnose(
+    returncode: int, stderr_text: str, server: str, known_hosts_file: Path | None = None
+) -> CachemigError:
     """Make the error for a pipe that ended.
 
     Args:
         returncode: of the child; below 0 when a signal ended it.
         stderr_text: the end of what it said there.
         server: its name in cachemig.toml.
+        known_hosts_file: where ssh looked for the server's key; it does not always say.
     """
     found = _from_paramiko(stderr_text) or _from_openssh(returncode, stderr_text)
+    if not found.place and known_hosts_file is not None:
+        found = found._replace(place=str(known_hosts_file))
     if found.trouble in _HOST_ERRORS:
         return _HOST_ERRORS[found.trouble](found, server)
     error, what, next_step = _TEXTS[found.trouble]

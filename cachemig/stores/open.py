@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 from cachemig.agent.bootstrap import BOOTSTRAP, PYTHON_FLAGS
@@ -39,7 +40,8 @@ def open_store(
     """
     place = rooted(config, site, server)
     limit_s = config.ssh.silence_limit_s
-    return connecting(server.url, lambda: RemoteStore(place, diagnose, limit_s, holder))
+    explain = partial(diagnose, known_hosts_file=config.ssh.known_hosts_file)
+    return connecting(server.url, lambda: RemoteStore(place, explain, limit_s, holder))
 
 
 @contextmanager
