@@ -19,8 +19,10 @@ from cachemig.stores.pipes import agent_argv
 from cachemig.stores.remote import Holder, RemoteStore, Rooted
 
 MAX_HANDSHAKES = 8
-_CONNECT_ATTEMPTS = 4
+_CONNECT_ATTEMPTS = 6
+_CONNECT_LIMIT_S = 20.0
 _FIRST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 2.0
 
 Opened = TypeVar("Opened")
 
@@ -69,14 +71,17 @@ def connecting(url: ServerUrl, connect: Callable[[], Opened]) -> Opened:
     sshd drops logins beyond its MaxStartups (10 by default) at random, so a lost
     connection is tried again after a growing wait; every other refusal is final.
     """
+    began_s = time.monotonic()
     for attempt in range(_CONNECT_ATTEMPTS):
         try:
             with _handshakes[url.place]:
                 return connect()
         except CachemigError as error:
-            if not error.retryable or attempt == _CONNECT_ATTEMPTS - 1:
+            last = attempt == _CONNECT_ATTEMPTS - 1
+            if not error.retryable or last or time.monotonic() - began_s > _CONNECT_LIMIT_S:
                 raise
-        time.sleep(_FIRST_WAIT_S * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311  jitter
+        wait_s = min(_FIRST_WAIT_S * 2**attempt, _LONGEST_WAIT_S)
+        time.sleep(wait_s * random.uniform(0.5, 1.5))  # noqa: S311  jitter
     raise AssertionError
 
 
