@@ -92,6 +92,12 @@ class Battlefield:
         """How many files have not."""
         return len(oracle.missing(self.manifest, self.roots))
 
+    def pending_bytes(self) -> int:
+        """How large the files are that have not arrived."""
+        lacking = oracle.missing(self.manifest, self.roots)
+        old = self.sites.servers["old"][0].root
+        return sum((old / path).stat().st_size for path in lacking)
+
     def receipts(self) -> list[dict[str, Any]]:
         """What was acknowledged, by all runs; a line that a kill cut short is none."""
         return list(_json_lines(self.sites.state / "receipts"))
@@ -110,8 +116,11 @@ class Battlefield:
 
     def finish(self) -> Ran:
         """Run once more, plainly and at once: all is there, nothing twice, nothing left over."""
+        lacking_bytes = self.pending_bytes()
         ran = self.sync_past_lock()
         self.hold()
+        sent = [e["size_bytes"] for e in ran.events if e["type"] == "sync_progress"]
+        assert sent[-1] <= lacking_bytes, "what was there was sent again"
         assert ran.code == 0, ran.err.decode()
         assert self.pending() == 0
         assert oracle.digests(self.sites.servers["old"][0].root) == self.manifest
