@@ -9,8 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 NOBODY = 65534
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+
+
+def needs_root(why: str) -> None:
+    """Leave a test out, and say so, when an ordinary user runs the suite: he can not do this."""
+    if os.geteuid() != 0:
+        pytest.skip(f"left out for an ordinary user: {why}")
 
 
 def as_nobody(argv: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,7 +14,14 @@ import pytest
 from cachemig.demo.sshd import Sshd, start
 from tests.e2e import oracle
 from tests.e2e.sites import Sites, archive_path, contents, fill, temps
-from tests.nobody import AS_NOBODY, NOBODY, give_to_nobody, open_folder, python_for_nobody
+from tests.nobody import (
+    AS_NOBODY,
+    NOBODY,
+    give_to_nobody,
+    needs_root,
+    open_folder,
+    python_for_nobody,
+)
 
 OBJECTS = 40
 
@@ -153,8 +160,7 @@ def test_a_wrong_group_at_one_server_stops_all_before_the_first_byte(sites):
 
 def test_two_accounts_of_the_group_may_share_a_root(sites, nobodys_sshd):
     """What one of them made is no obstacle for the other."""
-    if os.geteuid() != 0:
-        pytest.skip("only root is two accounts")
+    needs_root("two accounts work on one root")
     old, new = roots(sites)
     sites.group = "daemon"
     there = Sites(sites.folder, group="daemon", state_dir=str(sites.folder / "state-2"))
@@ -171,8 +177,7 @@ def test_two_accounts_of_the_group_may_share_a_root(sites, nobodys_sshd):
 
 def test_files_and_directories_get_the_configured_group(tmp_path):
     """Everything that is new belongs to it, and directories hand it on."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may give files to any group")
+    needs_root("files are given to a group of others")
     sites = Sites(tmp_path, group="daemon")
     old, new = sites.add("old", "nfs-1"), sites.add("new", "nfs-9")
     fill(old, range(3))

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.nobody import needs_root
+
 SOURCE = Path(__file__).parent / "faultfs.c"
 LIMIT_S = 30
 
@@ -45,8 +47,7 @@ class FaultyDisk:
 @pytest.fixture
 def tmpfs() -> Iterator[Mount]:
     """Mounts a small memory disk at a folder: `tmpfs(folder, "size=8m")`; gone at the end."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a disk")
+    needs_root("a disk is mounted")
     with ExitStack() as mounted:
 
         def mount(folder: Path, options: str) -> None:
@@ -80,7 +81,7 @@ def faultfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def faulty_disk(faultfs: Path, tmp_path: Path) -> Iterator[NewFaultyDisk]:
     """Mounts a disk that can be told to fail over a folder: `faulty_disk(folder)`."""
     if not Path("/dev/fuse").exists():
-        pytest.skip("this machine has no /dev/fuse")
+        pytest.fail("this machine has no /dev/fuse: try `modprobe fuse`")
     with ExitStack() as mounted:
 
         def mount(folder: Path) -> FaultyDisk:
