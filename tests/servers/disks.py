@@ -1,6 +1,5 @@
 """Disks that are too small, read-only or broken. Mounting takes root, as in CI."""
 
-import os
 import shutil
 import subprocess
 import time
