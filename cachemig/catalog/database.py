@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import duckdb
@@ -143,9 +144,16 @@ def write_parquet(
     select: str,
     path: Path,
     *,
+    parameters: Mapping[str, str] | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write what a SELECT gives to a new Parquet file."""
+    """Write what a SELECT gives to a new Parquet file.
+
+    COPY takes no parameters, so they are put into its text.
+    """
+    if parameters:
+        texts = {name: literal(value) for name, value in parameters.items()}
+        select = Template(select).substitute(texts)
     pairs = ", ".join(f"{key}: {literal(value)}" for key, value in (metadata or {}).items())
     options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROW_GROUP_ROWS}"
     options += f", KV_METADATA {{{pairs}}}" if pairs else ""

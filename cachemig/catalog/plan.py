@@ -97,6 +97,10 @@ class Plan:
         """The pairs of servers between which something is to be brought."""
         return tuple(total.pair for total in self.totals)
 
+    def total(self, pair: Pair) -> PairTotal:
+        """What is to be brought between one pair of servers."""
+        return next(total for total in self.totals if total.pair == pair)
+
     def rows(self, pair: Pair, start: int, count: int) -> list[PlanRow]:
         """Read up to `count` rows of a pair from the `start`-th on; fewer at its end."""
         window = {**pair._asdict(), "start": start, "count": count}

@@ -217,7 +217,7 @@ def open_receipts(
             csv_view(connection, "kept_at_servers", [far], _COLUMNS)
             _view_of_state(connection, sorted((state_dir / "receipts").glob("*.jsonl")))
             found = scratch_dir / "receipts.parquet"
-            write_parquet(connection, query("receipts").replace("$site", literal(site)), found)
+            write_parquet(connection, query("receipts"), found, parameters={"site": site})
             parquet_view(connection, "receipts", found)
             yield ReceiptBook(connection)
 

@@ -109,7 +109,9 @@ class CachePlace(NamedTuple):
 
     def path(self, directory: str) -> str:
         """Name a directory of the cache as the server's root knows it."""
-        return "/".join(part for part in (self.folder, directory) if part)
+        if self.folder and directory:
+            return f"{self.folder}/{directory}"
+        return self.folder or directory
 
 
 class _Group:

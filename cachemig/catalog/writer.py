@@ -1,7 +1,7 @@
 """Writes an inventory from the listings of a scan, without holding its rows in memory."""
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -79,8 +79,11 @@ class InventoryWriter:
     def __init__(self, scratch_dir: Path, connection: duckdb.DuckDBPyConnection) -> None:
         self._scratch_dir = scratch_dir
         self._connection = connection
+        self._draft = scratch_dir / "draft.parquet"
+        self._metadata: Mapping[str, str] = {}
         self._files = ExitStack()
         self._parts = 0
+        self._verdicts: TextIO | None = None
 
     def open_part(self) -> InventoryPart:
         """Begin the collection of one server's listings."""
@@ -97,16 +100,15 @@ class InventoryWriter:
             for directory, mtime_ns in fetched(cursor)
         }
 
-    def combine(self) -> None:
+    def combine(self, metadata: InventoryMetadata) -> None:
         """Join what was read with the rows of the directories that did not change."""
         self.close()
         connection = self._connection
         csv_view(connection, "fresh", self._collected("rows"), _columns_of(connection))
         csv_view(connection, "unchanged", self._collected("unchanged"), _UNCHANGED_COLUMNS)
-        draft = self._scratch_dir / "draft.parquet"
-        write_parquet(connection, query("draft"), draft)
-        parquet_view(connection, "draft", draft, row_numbers=True)
-        self._verdicts = self._open("verdicts.csv")
+        self._metadata = metadata.as_pairs()
+        write_parquet(connection, query("draft"), self._draft, metadata=self._metadata)
+        parquet_view(connection, "draft", self._draft, row_numbers=True)
 
     def emptied(self, places: Iterable[CachePlace]) -> list[Emptied]:
         """List places that held objects and now hold nothing; a few when there are many."""
@@ -124,21 +126,26 @@ class InventoryWriter:
 
     def add_verdicts(self, verdicts: Iterable[Verdict]) -> None:
         """Take in what a structure check said; one thread at a time."""
+        if self._verdicts is None:
+            self._verdicts = self._open("verdicts.csv")
         csv.writer(self._verdicts).writerows(verdicts)
 
-    def write(self, path: Path, metadata: InventoryMetadata) -> Inventory:
-        """Write the inventory, all of it or nothing, and open it."""
+    def write(self, path: Path) -> Inventory:
+        """Give the inventory its place, all of it or nothing, and open it."""
         self.close()
-        said = self._scratch_dir / "verdicts.csv"
-        csv_view(self._connection, "verdicts", [said], _VERDICT_COLUMNS)
-        draft = self._scratch_dir / "inventory.parquet"
-        write_parquet(self._connection, query("inventory"), draft, metadata=metadata.as_pairs())
-        publish(draft, path)
+        publish(self._draft if self._verdicts is None else self._with_verdicts(), path)
         return open_inventory(path)
 
     def close(self) -> None:
         """Close the files of what was collected; a second call does nothing."""
         self._files.close()
+
+    def _with_verdicts(self) -> Path:
+        said = self._scratch_dir / "verdicts.csv"
+        csv_view(self._connection, "verdicts", [said], _VERDICT_COLUMNS)
+        path = self._scratch_dir / "inventory.parquet"
+        write_parquet(self._connection, query("inventory"), path, metadata=self._metadata)
+        return path
 
     def _open(self, name: str) -> TextIO:
         path = self._scratch_dir / name

@@ -30,7 +30,7 @@ SavedOption = Annotated[
     bool, typer.Option("--saved", help="Go by OLD's last inventory; do not scan it first.")
 ]
 FullOption = Annotated[
-    bool, typer.Option("--full", help="Scan every directory of OLD, with the times of all files.")
+    bool, typer.Option("--full", help="Read every directory of OLD, and ask NEW about every name.")
 ]
 
 
@@ -59,7 +59,7 @@ def sync(
     config = run.config.with_ssh_client(ssh_client)
     old_site, new_site = config.pair_of_sites(old, new)
     cap = parse_rate(bwlimit) if bwlimit else config.sync.bwlimit_bytes_per_s or 0
-    options = SyncOptions(run.run_id, connections or config.sync.connections, cap)
+    options = SyncOptions(run.run_id, connections or config.sync.connections, cap, full=full)
     detour = _detour(run_on, via_here=via_here)
     run.open_log()
     with (

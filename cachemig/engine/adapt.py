@@ -5,6 +5,7 @@ from dataclasses import dataclass
 MAX_LANES = 32
 _GAIN_WORTH_IT = 1.1
 _GROWTH = 1.5
+_PAYS_BACK_S = 15.0
 
 
 @dataclass(slots=True)
@@ -12,7 +13,8 @@ class LaneCount:
     """Grows the number of lanes while the rate grows with it.
 
     A lossy link gives each connection little, so more of them carry more; a clean one is
-    full with the first few, and one more look tells that.
+    full with the first few, and one more look tells that. To open a lane costs both
+    machines some seconds, so none is opened for what is done soon.
 
     Attributes:
         lanes: how many there should be now.
@@ -24,9 +26,14 @@ class LaneCount:
     _best_rate: float = 0.0
     _settled: bool = False
 
-    def observe(self, rate_bytes_per_s: float) -> int:
-        """Take in the rate that the present number of lanes reached; returns the next number."""
-        if self._settled:
+    def observe(self, rate_bytes_per_s: float, left_bytes: int) -> int:
+        """Take in the rate that the present number of lanes reached; returns the next number.
+
+        Args:
+            rate_bytes_per_s: of all lanes together.
+            left_bytes: what is still to be brought, at most.
+        """
+        if self._settled or left_bytes < rate_bytes_per_s * _PAYS_BACK_S:
             return self.lanes
         if rate_bytes_per_s < self._best_rate * _GAIN_WORTH_IT:
             self._settled = True

@@ -1,13 +1,17 @@
 """Ask a destination about planned objects, in the plan's order: what does it lack?"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Protocol
 
 from cachemig.agent.protocol import Outcome
 from cachemig.catalog.plan import Pair, Plan, PlanRow
+from cachemig.catalog.settled import CHANGED, Settled, rest_of
 from cachemig.engine.account import Account, Done
 from cachemig.engine.batches import Consignment, consign, stale_times
+from cachemig.engine.seen import Seen
 from cachemig.stores.base import ArchiveVerdict, FileStat
 
 FIRST_ROWS = 1000
@@ -28,16 +32,30 @@ class Questioned(Protocol):
         """Check the structure of archives."""
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One pair's part of a plan, and what is known of it already.
+
+    Attributes:
+        folders: each cache's folder below a server's root.
+        settled: directories that an earlier run saw whole, and when.
+        rest_path: where the plan without these may be written.
+    """
+
+    plan: Plan
+    pair: Pair
+    folders: Mapping[str, str]
+    settled: Sequence[Settled]
+    rest_path: Path
+
+
 class Asker:
     """Walks one pair's part of a plan in windows, so that sending begins with the first."""
 
-    def __init__(
-        self, plan: Plan, pair: Pair, folders: Mapping[str, str], destination: Questioned
-    ) -> None:
-        self._plan = plan
-        self._pair = pair
-        self._folders = folders
+    def __init__(self, question: Question, destination: Questioned, seen: Seen) -> None:
+        self._question = question
         self._destination = destination
+        self._seen = seen
 
     def lacking(self, account: Account, stopped: Callable[[], bool]) -> Iterator[Consignment]:
         """Yield what must be sent; what is there already goes to the account.
@@ -45,27 +63,57 @@ class Asker:
         A present file's time is moved forward to that of the source, since retention and
         heat live on it.
         """
-        start = 0
+        plan, start = self._unsettled(account), 0
         while not stopped():
-            rows = self._plan.rows(self._pair, start, ROWS_AT_ONCE if start else FIRST_ROWS)
+            count = ROWS_AT_ONCE if start else FIRST_ROWS
+            rows = plan.rows(self._question.pair, start, count)
             if not rows:
                 return
             start += len(rows)
             items = list(self._judged(self._compare(rows)))
-            account.count(Done(i, i.outcome, i.cause) for i in items if not i.wanted)
+            done = [item for item in items if not item.wanted]
+            self._seen.take(done)
+            account.count(Done(item, item.outcome, item.cause) for item in done)
             yield from (item for item in items if item.wanted)
 
+    def _unsettled(self, account: Account) -> Plan:
+        """The plan without the directories that are as an earlier run saw them."""
+        question = self._question
+        asked = [place for place in question.settled if place.mtime_ns != CHANGED]
+        found = self._destination.stat([self._path(*place[:2]) for place in asked])
+        same = [
+            place
+            for place, there in zip(asked, found, strict=True)
+            if there is not None and there.mtime_ns == place.mtime_ns
+        ]
+        if not same:
+            return question.plan
+        self._seen.recalled(same)
+        plan, present = rest_of(question.plan, question.pair, same, question.rest_path)
+        account.count_present(present)
+        return plan
+
     def _compare(self, rows: list[PlanRow]) -> list[Consignment]:
-        paths = [row.paths(self._folders[row.cache]) for row in rows]
-        answers = iter(self._destination.stat([path for several in paths for path in several]))
-        asked = [
+        folders = self._question.folders
+        paths = [row.paths(folders[row.cache]) for row in rows]
+        places = list(dict.fromkeys((row.cache, row.directory) for row in rows))
+        asked = [self._path(*place) for place in places]
+        found = self._destination.stat([*asked, *(path for several in paths for path in several)])
+        answers = iter(found)
+        times = zip(places, islice(answers, len(places)), strict=True)
+        self._seen.looked({place: there.mtime_ns for place, there in times if there is not None})
+        told = [
             (row, several, list(islice(answers, len(several))))
             for row, several in zip(rows, paths, strict=True)
         ]
-        times = [time for found in asked for time in stale_times(*found, TIME_SLACK_NS)]
-        if times:
-            self._destination.touch(times)
-        return [consign(*found) for found in asked]
+        stale = [time for each in told for time in stale_times(*each, TIME_SLACK_NS)]
+        if stale:
+            self._destination.touch(stale)
+        return [consign(*each) for each in told]
+
+    def _path(self, cache: str, directory: str) -> str:
+        """Name a directory below the server's root."""
+        return "/".join(part for part in (self._question.folders[cache], directory) if part)
 
     def _judged(self, items: list[Consignment]) -> Iterator[Consignment]:
         """Look whether what is there with another size is a whole archive, damaged, or none."""

@@ -2,21 +2,23 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cachemig.catalog.plan import Pair, Plan
+from cachemig.catalog.settled import Settled
 from cachemig.core.events import ServerProblem
 from cachemig.core.outcomes import Tally
 from cachemig.core.urls import ServerUrl
 from cachemig.engine.account import Account, Done, Tell
 from cachemig.engine.adapt import MAX_LANES, LaneCount
-from cachemig.engine.asking import Asker
-from cachemig.engine.batches import Batch, cut
+from cachemig.engine.asking import Asker, Question
+from cachemig.engine.batches import BATCH_FILES, Batch, cut
 from cachemig.engine.board import Board
 from cachemig.engine.held import HeldStore
 from cachemig.engine.limits import SharedLimit
 from cachemig.engine.routes import Route
+from cachemig.engine.seen import Seen
 from cachemig.errors import CachemigError, NoSpaceError
 from cachemig.stores.base import FileReceipt, WantedFile
 from cachemig.stores.diagnosis import diagnose
@@ -27,6 +29,8 @@ from cachemig.stores.remote import NO_SPACE
 BATCHES_WAITING = 12
 BATCHES_PER_LANE = 2
 GIVE_UP_AFTER_LIMITS = 2
+RACY_NS = 2 * 10**9
+_FILES_PER_ENTRY = 2
 _PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
 _WATCH_INTERVAL_S = 2.0
@@ -39,16 +43,16 @@ class Job:
     """What a pair has to do, and what it shares with the others.
 
     Attributes:
-        folders: each cache's folder below a server's root.
+        question: what to bring, as far as it is not there.
+        news: how many entries no run has seen at the destination.
         control: the store at the destination that holds the lock and answers questions.
         lanes: how many to start with.
         silence_limit_s: a lane on which nothing was heard for so long is lost.
         keep: takes the receipts of a batch.
     """
 
-    plan: Plan
-    pair: Pair
-    folders: Mapping[str, str]
+    question: Question
+    news: int
     route: Route
     destination_url: ServerUrl
     control: HeldStore
@@ -58,6 +62,16 @@ class Job:
     silence_limit_s: float
     tell: Tell
     keep: Keep
+
+    @property
+    def plan(self) -> Plan:
+        """What all pairs bring."""
+        return self.question.plan
+
+    @property
+    def pair(self) -> Pair:
+        """The two servers."""
+        return self.question.pair
 
 
 class PairRun:
@@ -73,6 +87,7 @@ class PairRun:
         self._number = number
         self._board = Board(BATCHES_WAITING)
         self._account = Account(job.pair, job.tell)
+        self._seen = Seen(time.time_ns() - RACY_NS)
         self._lanes: list[threading.Thread] = []
         self._connected: dict[int, Lane] = {}
         self._failures = 0
@@ -82,9 +97,19 @@ class PairRun:
         self.lost_lanes = 0
 
     @property
+    def pair(self) -> Pair:
+        """The two servers."""
+        return self._job.pair
+
+    @property
     def tally(self) -> Tally:
         """What became of the objects so far."""
         return self._account.tally
+
+    @property
+    def settled(self) -> list[Settled]:
+        """Directories of the destination in which something was seen."""
+        return self._seen.settled()
 
     def run(self) -> None:
         """Do all of it; returns when everything is acknowledged or nothing more can be done."""
@@ -115,8 +140,11 @@ class PairRun:
             self.stop(error)
 
     def _ask_and_fill(self) -> None:
+        """Find out what is lacking; lanes for what is new log in meanwhile."""
         job = self._job
-        asker = Asker(job.plan, job.pair, job.folders, job.control)
+        if job.news:
+            self._start_lanes(min(job.lanes, 1 + job.news * _FILES_PER_ENTRY // BATCH_FILES))
+        asker = Asker(job.question, job.control, self._seen)
         lacking = asker.lacking(self._account, lambda: self._board.over)
         for batch in cut(lacking, job.limit.batch_bytes):
             self._board.put(batch)
@@ -190,7 +218,9 @@ class PairRun:
         self._account.acknowledged(number, answer.number, answer.sent_bytes)
         self._job.keep(self._job.pair, batch.wanted(), answer.receipts)
         settled = batch.settled(answer.receipts)
-        self._account.count(Done(i, i.outcome, i.cause) for i in settled if not i.wanted)
+        done = [item for item in settled if not item.wanted]
+        self._seen.take(done)
+        self._account.count(Done(item, item.outcome, item.cause) for item in done)
         full = next((receipt for receipt in answer.receipts if receipt.errno in NO_SPACE), None)
         if full is not None:
             self.stop(_no_space(self._job.pair.server, full))
@@ -217,17 +247,25 @@ class PairRun:
         self._board.wait_until_over(min(_PAUSE_S * self._failures, _LONGEST_PAUSE_S))
 
     def _watch(self) -> None:
-        """Tell progress, and open more lanes while that helps."""
+        """Tell progress, and open more lanes while that helps.
+
+        A rate counts when all lanes were busy from the beginning to the end of its interval.
+        """
         count = LaneCount(self._job.lanes, limit=max(self._job.lanes, MAX_LANES))
-        seen_bytes, seen_s = 0, time.monotonic()
+        seen_bytes, seen_s, was_busy = 0, time.monotonic(), False
         while not self._board.wait_until_over(_WATCH_INTERVAL_S):
             self._account.tell_progress(len(self._connected))
             now_bytes, now_s = self._account.sent_bytes, time.monotonic()
             rate_bytes_per_s = (now_bytes - seen_bytes) / (now_s - seen_s)
-            seen_bytes, seen_s = now_bytes, now_s
-            all_busy = len(self._connected) >= count.lanes and self._board.waiting
-            if all_busy and not self._job.limit.bytes_per_s:
-                self._start_lanes(count.observe(rate_bytes_per_s))
+            is_busy = len(self._connected) >= count.lanes and self._board.waiting > 0
+            if is_busy and was_busy and not self._job.limit.bytes_per_s:
+                self._start_lanes(count.observe(rate_bytes_per_s, self._left_bytes))
+            seen_bytes, seen_s, was_busy = now_bytes, now_s, is_busy
+
+    @property
+    def _left_bytes(self) -> int:
+        """What is planned and has not come to its end."""
+        return self._job.plan.total(self._job.pair).size_bytes - self.tally.total.size_bytes
 
 
 def _no_space(server: str, receipt: FileReceipt) -> NoSpaceError:

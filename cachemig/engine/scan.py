@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -94,13 +94,12 @@ def scan(site: ScannedSite, state_dir: Path, options: ScanOptions, tell: Tell) -
     with inventory_writer(state_dir, previous) as writer:
         run = _ScanRun(site, writer, tell, skip=full_scan_at < began_at)
         counts = run.on_all_servers(run.read)
-        writer.combine()
+        servers = tuple(store.server for store in site.stores)
+        writer.combine(InventoryMetadata(site.name, servers, began_at, full_scan_at))
         if not options.allow_empty:
             _refuse_emptied(writer.emptied(_places(site)))
         checked = sum(run.on_all_servers(run.check)) if options.check_archives else 0
-        servers = tuple(store.server for store in site.stores)
-        metadata = InventoryMetadata(site.name, servers, began_at, full_scan_at)
-        inventory = writer.write(path, metadata)
+        inventory = writer.write(path)
     return ScanResult(
         inventory=inventory,
         full=full_scan_at == began_at,
@@ -142,18 +141,21 @@ class _ScanRun:
         """List all caches of one server."""
         with self._writing:
             part = self._writer.open_part()
-        progress = ScanProgress(store.server, 0, 0)
+        directories, files, unchanged = 0, 0, 0
         told_at = time.monotonic()
         for place in _places_of(self._site, store):
             known = self._writer.known(place) if self._skip else {}
             for listing in self._listings(store, place, known):
                 part.add(place, listing, remember=listing.mtime_ns < self._racy_since_ns)
-                progress = _counted(progress, listing)
+                directories += 1
+                files += len(listing.entries)
+                unchanged += listing.unchanged
                 if time.monotonic() - told_at > _PROGRESS_INTERVAL_S:
-                    self._tell(progress)
+                    self._tell(ScanProgress(store.server, directories, files, unchanged))
                     told_at = time.monotonic()
                 if self._stop.is_set():
-                    return progress
+                    break
+        progress = ScanProgress(store.server, directories, files, unchanged)
         self._tell(progress)
         return progress
 
@@ -218,15 +220,6 @@ def _places(site: ScannedSite) -> list[CachePlace]:
 
 def _places_of(site: ScannedSite, store: Store) -> list[CachePlace]:
     return [CachePlace(store.server, cache, folder) for cache, folder in site.folders.items()]
-
-
-def _counted(progress: ScanProgress, listing: DirectoryListing) -> ScanProgress:
-    return replace(
-        progress,
-        directories=progress.directories + 1,
-        files=progress.files + len(listing.entries),
-        directories_unchanged=progress.directories_unchanged + listing.unchanged,
-    )
 
 
 def _refuse_emptied(emptied: Sequence[Emptied]) -> None:

@@ -3,22 +3,28 @@
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from cachemig.agent.protocol import Outcome
 from cachemig.catalog.candidates import Destination
+from cachemig.catalog.database import scratch
 from cachemig.catalog.inventory import Inventory
 from cachemig.catalog.plan import Pair, Plan, make_plan
 from cachemig.catalog.receipts import ReceiptWriter
+from cachemig.catalog.settled import Memory, recall, remember, settled_path
 from cachemig.config import Config, Site
 from cachemig.core.events import Notice, ObjectsCounted, SyncPlanned, Tell
 from cachemig.core.outcomes import Tally
 from cachemig.engine.adapt import MAX_LANES
+from cachemig.engine.asking import Question
 from cachemig.engine.destinations import Destinations
 from cachemig.engine.held import HeldStore
 from cachemig.engine.limits import SharedLimit
 from cachemig.engine.pair import Job, PairRun
 from cachemig.engine.routes import Detour, Route, route
+from cachemig.engine.scan import FULL_SCAN_INTERVAL
 from cachemig.files import effective_maps
 
 _STOP_WAIT_S = 5.0
@@ -68,11 +74,13 @@ class SyncOptions:
     Attributes:
         connections: lanes per pair of servers, to start with.
         bwlimit_bytes_per_s: cap over all lanes together; 0 for none.
+        full: ask the new site about every name, whatever earlier runs saw there.
     """
 
     run_id: str
     connections: int
     bwlimit_bytes_per_s: float = 0
+    full: bool = False
 
 
 def perform(
@@ -92,13 +100,20 @@ def perform(
     for total in plan.totals:
         tell(SyncPlanned(*total.pair, total.objects + total.signatures, total.size_bytes))
     _tell_damaged(plan, tell)
+    settled = settled_path(config.state_dir, plan.old_site, plan.new_site)
+    memory = recall(plan, settled, longest=timedelta(0) if options.full else FULL_SCAN_INTERVAL)
     controls = destinations.stores({pair.server for pair in plan.pairs})
     swept = sum(control.swept_temps for control in controls.values())
     if swept:
         tell(Notice(f"removed {swept} temporary files of runs that did not end well"))
-    with ReceiptWriter(config.state_dir, options.run_id, plan.old_site, plan.new_site) as receipts:
-        runs = _pair_runs(config, sync_plan, options, controls, receipts, tell)
+    with (
+        scratch(config.state_dir) as scratch_dir,
+        ReceiptWriter(config.state_dir, options.run_id, plan.old_site, plan.new_site) as receipts,
+    ):
+        means = _Means(controls, memory, scratch_dir, receipts, tell)
+        runs = _pair_runs(config, sync_plan, options, means)
         _run_all(runs)
+    remember(plan, {run.pair: run.settled for run in runs}, settled, memory.asked_at)
     for run in runs:
         if run.error is not None:
             raise run.error
@@ -117,40 +132,45 @@ def _tell_damaged(plan: Plan, tell: Tell) -> None:
         tell(Notice(f"see `cachemig inventory show {plan.old_site} --damaged`"))
 
 
+class _Means(NamedTuple):
+    """What the pairs of a run work with."""
+
+    controls: Mapping[str, HeldStore]
+    memory: Memory
+    scratch_dir: Path
+    receipts: ReceiptWriter
+    tell: Tell
+
+
 def _pair_runs(
-    config: Config,
-    sync_plan: SyncPlan,
-    options: SyncOptions,
-    controls: Mapping[str, HeldStore],
-    receipts: ReceiptWriter,
-    tell: Tell,
+    config: Config, sync_plan: SyncPlan, options: SyncOptions, means: _Means
 ) -> list[PairRun]:
     plan = sync_plan.plan
     new = config.site(plan.new_site)
+    folders = {cache.name: cache.path for cache in config.caches}
     limit = SharedLimit(options.bwlimit_bytes_per_s)
     fair = max(1, MAX_LANES // max(1, len(plan.pairs)))
     lanes = limit.lanes_for_pair(min(options.connections, fair))
     limit.lanes = dict.fromkeys(range(len(plan.pairs)), lanes)
-    return [
-        PairRun(
-            Job(
-                plan=plan,
-                pair=pair,
-                folders={cache.name: cache.path for cache in config.caches},
-                route=sync_plan.routes[pair],
-                destination_url=new.server(pair.server).url,
-                control=controls[pair.server],
-                lanes=lanes,
-                limit=limit,
-                run_id=options.run_id,
-                silence_limit_s=config.ssh.silence_limit_s,
-                tell=tell,
-                keep=receipts.keep,
-            ),
-            number,
+    runs = []
+    for number, pair in enumerate(plan.pairs):
+        known = means.memory.pairs[pair]
+        rest_path = means.scratch_dir / f"rest-{number}.parquet"
+        job = Job(
+            question=Question(plan, pair, folders, known.settled, rest_path),
+            news=known.news,
+            route=sync_plan.routes[pair],
+            destination_url=new.server(pair.server).url,
+            control=means.controls[pair.server],
+            lanes=lanes,
+            limit=limit,
+            run_id=options.run_id,
+            silence_limit_s=config.ssh.silence_limit_s,
+            tell=means.tell,
+            keep=means.receipts.keep,
         )
-        for number, pair in enumerate(plan.pairs)
-    ]
+        runs.append(PairRun(job, number))
+    return runs
 
 
 def _run_all(runs: Sequence[PairRun]) -> None:

@@ -34,9 +34,10 @@ class NonsenseError(Exception):
 
 def listing(value: object, subtree: str) -> DirectoryListing:
     """Read one directory of a walk; it must lie in the subtree that was asked for."""
-    path, mtime_ns, unchanged, entries = _rows(value, 4)
-    within = not subtree or _word(path, str) == subtree or path.startswith(f"{subtree}/")
-    if not within or ".." in _word(path, str).split("/"):
+    told, mtime_ns, unchanged, entries = _rows(value, 4)
+    path = _word(told, str)
+    within = not subtree or path == subtree or path.startswith(f"{subtree}/")
+    if not within or (".." in path and ".." in path.split("/")):
         raise NonsenseError("a directory was listed that was not asked for")
     found = [_entry(entry) for entry in _rows(entries)]
     return DirectoryListing(path, _word(mtime_ns, int), unchanged is True, found)

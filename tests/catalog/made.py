@@ -55,10 +55,9 @@ def inventory_of(
         for server, cache, directory in held:
             place = CachePlace(server, cache, folders.get(cache, ""))
             part.add(place, directory, remember=True)
-        writer.combine()
         servers = tuple(sorted({each.server for each in held}))
-        metadata = InventoryMetadata(site, servers, SCANNED_AT, SCANNED_AT)
-        return writer.write(inventory_path(state_dir, site), metadata)
+        writer.combine(InventoryMetadata(site, servers, SCANNED_AT, SCANNED_AT))
+        return writer.write(inventory_path(state_dir, site))
 
 
 def rows_in(path: Path) -> list[dict[str, object]]:

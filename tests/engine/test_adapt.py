@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from cachemig.engine.adapt import MAX_LANES, LaneCount
 
 rates = st.floats(0, 1e12, allow_nan=False)
+MUCH = 10**18
 
 
 @given(start=st.integers(1, 40), seen=st.lists(rates, max_size=30))
@@ -15,7 +16,7 @@ def test_lanes_are_never_taken_away_nor_too_many(start: int, seen: list[float]):
     count = LaneCount(start, limit)
     before = count.lanes
     for rate in seen:
-        after = count.observe(rate)
+        after = count.observe(rate, MUCH)
         assert before <= after == count.lanes <= limit
         before = after
 
@@ -25,9 +26,9 @@ def test_once_more_did_not_help_the_number_stays(start: int, seen: list[float]):
     """A clean link is full with the first few; that is found out once."""
     count = LaneCount(start)
     for before, rate in zip([0.0, *seen], seen, strict=False):
-        reached = count.observe(rate)
+        reached = count.observe(rate, MUCH)
         if rate < before * 1.1:
-            assert {count.observe(more) for more in (1e13, 0.0, 1e15)} == {reached}
+            assert {count.observe(more, MUCH) for more in (1e13, 0.0, 1e15)} == {reached}
             return
 
 
@@ -36,11 +37,18 @@ def test_a_lossy_link_gets_as_many_as_allowed():
     count = LaneCount(8)
     lanes = [8]
     while lanes[-1] < MAX_LANES:
-        lanes.append(count.observe(lanes[-1] * 1e6))
+        lanes.append(count.observe(lanes[-1] * 1e6, MUCH))
     assert lanes == [8, 12, 18, 27, 32]
 
 
 def test_a_full_link_stays_with_one_step_more():
     """The step that told so."""
     count = LaneCount(8)
-    assert [count.observe(1e8) for _ in range(3)] == [12, 12, 12]
+    assert [count.observe(1e8, MUCH) for _ in range(3)] == [12, 12, 12]
+
+
+def test_no_lane_is_opened_for_what_is_done_soon():
+    """A login costs more than it brings then; the question stays open for the next interval."""
+    count = LaneCount(8)
+    assert count.observe(1e8, left_bytes=10**9) == 8
+    assert count.observe(1e6, left_bytes=10**9) == 12

@@ -158,9 +158,8 @@ def test_a_scan_is_full_when_the_last_full_one_is_long_ago(site, age_of_full_sca
     last = datetime.now(UTC) - age_of_full_scan
     with inventory_writer(site.state_dir, None) as writer:
         writer.open_part()
-        writer.combine()
-        metadata = InventoryMetadata("old", ("a", "b"), last, last)
-        writer.write(inventory_path(site.state_dir, "old"), metadata)
+        writer.combine(InventoryMetadata("old", ("a", "b"), last, last))
+        writer.write(inventory_path(site.state_dir, "old"))
 
     result = site.scan()
 
