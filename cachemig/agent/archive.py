@@ -15,6 +15,8 @@ import zlib
 from collections.abc import Callable, Generator
 from typing import NamedTuple, Protocol
 
+from .frames import Buffer
+
 EMPTY = "empty"
 NOT_ZSTD = "not a zstd archive"
 NOT_GZIP = "not a gzip archive"
@@ -70,7 +72,7 @@ _Walk = Generator[_Step, bytes, str]
 class Checker(Protocol):
     """Follows one archive as its bytes come by."""
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: Buffer) -> None:
         """Take the next bytes of the file, however many."""
 
     def finish(self) -> str:
@@ -88,7 +90,7 @@ class ZstdChecker:
         self._damage = ""
         self._fed = False
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: Buffer) -> None:
         """Take the next bytes of the file, however many."""
         at = 0
         self._fed = self._fed or bool(data)
@@ -130,10 +132,10 @@ class GzipChecker:
         self._inside = False
         self._damage = ""
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: Buffer) -> None:
         """Take the next bytes of the file, however many."""
         for at in range(0, len(data), _INPUT_PIECE_BYTES):
-            piece = data[at : at + _INPUT_PIECE_BYTES]
+            piece = bytes(data[at : at + _INPUT_PIECE_BYTES])
             while piece and not self._damage:
                 piece = self._consume(piece) if self._inside else self._begin_member(piece)
 

@@ -41,15 +41,17 @@ class Unreadable(Exception):
 def read_batch(tree: Tree, links: Links, paths: list[str]) -> Iterator[FileFrame]:
     """Yield the PART and LAST frames of each file, in order.
 
-    Head and data are apart, so that the bytes of a file are not copied about. The head of
-    a LAST frame holds the file's index, its outcome (empty: read whole), size, mtime and
-    SHA-256; its data is the rest of the file, or why it was not read.
+    Head and data are apart, so that the bytes of a file are not copied about; the data of
+    a frame is good until the next one is asked for. The head of a LAST frame holds the
+    file's index, its outcome (empty: read whole), size, mtime and SHA-256; its data is the
+    rest of the file, or why it was not read.
     """
+    place = memoryview(bytearray(PART_BYTES))
     for index, path in enumerate(paths):
         try:
             fd = open_source(tree, links, path)
             try:
-                yield from _read_file(fd, index, path)
+                yield from _read_file(fd, index, path, place)
             finally:
                 os.close(fd)
         except Unreadable as trouble:
@@ -93,37 +95,32 @@ def open_source(tree: Tree, links: Links, path: str) -> int:
         raise Unreadable(Outcome.FAILED, error.strerror or str(error)) from None
 
 
-def _read_file(fd: int, index: int, path: str) -> Iterator[FileFrame]:
+def _read_file(fd: int, index: int, path: str, place: memoryview) -> Iterator[FileFrame]:
     before = os.fstat(fd)
     digest = hashlib.sha256()
     checker = archive.checker(path)
-    held = b""
-    size_bytes = 0
+    left_bytes = before.st_size
     while True:
-        data = _read(fd)
-        size_bytes += len(data)
+        data = _read(fd, place[:left_bytes])
+        left_bytes -= len(data)
         digest.update(data)
-        if checker is not None and data:
+        if checker is not None:
             checker.feed(data)
-        if not data or (len(data) < PART_BYTES and size_bytes >= before.st_size):
+        if not left_bytes or not data:
             break
-        if held:
-            yield FileFrame(Kind.PART, PART.pack(index), held)
-        held = data
-    if held and data:
-        yield FileFrame(Kind.PART, PART.pack(index), held)
-        held = b""
+        yield FileFrame(Kind.PART, PART.pack(index), data)
+    size_bytes = before.st_size - left_bytes
     mtime_ns = _settled_mtime_ns(fd, before, size_bytes, digest.digest())
     damage = checker.finish() if checker is not None else ""
     if damage:
         raise Unreadable(Outcome.DAMAGED, damage)
     head = LAST.pack(index, b"", size_bytes, mtime_ns, digest.digest())
-    yield FileFrame(Kind.LAST, head, held or data)
+    yield FileFrame(Kind.LAST, head, data)
 
 
-def _read(fd: int) -> bytes:
+def _read(fd: int, place: memoryview) -> memoryview:
     try:
-        return os.read(fd, PART_BYTES)
+        return place[: os.readv(fd, [place])]
     except OSError as error:
         raise Unreadable(Outcome.FAILED, error.strerror or str(error)) from None
 
