@@ -104,6 +104,11 @@ class UsageError(CachemigError):
     slug = "usage"
 
 
+def most_severe(errors: Iterable[CachemigError]) -> CachemigError:
+    """The error that a run with several ends with: the first of those with the worst code."""
+    return max(errors, key=lambda error: _SEVERITY.index(error.exit_code))
+
+
 class ConfigError(UsageError):
     """cachemig.toml, or another file the operator wrote, is not valid."""
 

@@ -8,7 +8,7 @@ import pytest
 from cachemig import errors
 from cachemig.agent.protocol import Outcome
 from cachemig.core.outcomes import Tally, exit_code
-from cachemig.errors import CachemigError, ExitCode, worst
+from cachemig.errors import AccessError, CachemigError, ExitCode, NoSpaceError, most_severe, worst
 
 PAGE = (Path(__file__).parents[1] / "docs" / "messages.md").read_text(encoding="utf-8")
 KINDS = [
@@ -55,6 +55,13 @@ def test_the_order_of_severity_is_the_programs():
         assert all(worst([severe, mild]) is severe for mild in codes[place:])
         assert worst([severe, ExitCode.TERMINATED]) is ExitCode.TERMINATED
     assert len(codes) == len(ExitCode) - 3
+
+
+def test_of_several_errors_the_most_severe_ends_a_run():
+    """The first one, of those with the same code."""
+    found = most_severe([AccessError("one"), NoSpaceError("two"), NoSpaceError("three")])
+    assert found.exit_code is worst([ExitCode.ACCESS, ExitCode.NO_SPACE])
+    assert found.what == ("two" if found.exit_code is ExitCode.NO_SPACE else "one")
 
 
 def test_the_table_of_outcomes_is_complete():

@@ -13,4 +13,5 @@ SELECT
         )
     ) AS content
 FROM plan
+WHERE damage = ''
 GROUP BY ALL

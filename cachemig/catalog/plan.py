@@ -81,6 +81,17 @@ class PlanRow(NamedTuple):
         return sum(file.size_bytes for file in self.files)
 
 
+class DamagedObject(NamedTuple):
+    """An archive that the scan saw to be cut or broken, so that it stays behind."""
+
+    pair: Pair
+    cache: str
+    directory: str
+    name: str
+    size_bytes: int
+    damage: str
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A plan on disk. `str` gives a text that is the same for the same inventory and map."""
@@ -110,6 +121,22 @@ class Plan:
                 _plan_row(*row)
                 for row in connection.execute(query("plan_window"), window).fetchall()
             ]
+
+    def damaged(self) -> list[DamagedObject]:
+        """List what stays behind because it is damaged."""
+        with connect(self.path.parent) as connection:
+            parquet_view(connection, "plan", self.path)
+            found = connection.execute(query("plan_damaged")).fetchall()
+        return [
+            DamagedObject(
+                Pair(source_server, server),
+                cache,
+                unescape_path(directory),
+                unescape_path(name),
+                *facts,
+            )
+            for source_server, server, cache, directory, name, *facts in found
+        ]
 
     def __str__(self) -> str:
         """Write a line for each pair, and one for what stays behind."""

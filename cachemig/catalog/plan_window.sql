@@ -3,5 +3,6 @@ SELECT cache, directory, name, kind, sig_size_bytes, sig_mtime_ns, siginfo_size_
        siginfo_mtime_ns, size_bytes, mtime_ns
 FROM plan
 WHERE source_server = $source_server AND server = $server
+  AND damage = ''
   AND n >= $start AND n < $start + $count
 ORDER BY n

@@ -2,5 +2,5 @@
 SELECT * REPLACE (row_number() OVER (ORDER BY n) - 1 AS n)
 FROM plan
 ANTI JOIN held USING (cache, directory)
-WHERE source_server = $source_server AND server = $server
+WHERE source_server = $source_server AND server = $server AND damage = ''
 ORDER BY n

@@ -10,4 +10,4 @@ SELECT
     )::BIGINT
 FROM plan
 SEMI JOIN held USING (cache, directory)
-WHERE source_server = $source_server AND server = $server
+WHERE source_server = $source_server AND server = $server AND damage = ''

@@ -1,6 +1,7 @@
 """Bring what an old site holds to where a new one wants it: plan, then perform."""
 
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,7 +16,7 @@ from cachemig.catalog.plan import Pair, Plan, make_plan
 from cachemig.catalog.receipts import ReceiptWriter
 from cachemig.catalog.settled import Memory, recall, remember, settled_path
 from cachemig.config import Config, Site
-from cachemig.core.events import Notice, ObjectsCounted, SyncPlanned, Tell
+from cachemig.core.events import Notice, ObjectDone, ServerProblem, SyncPlanned, Tell
 from cachemig.core.outcomes import Tally
 from cachemig.engine.adapt import MAX_LANES
 from cachemig.engine.asking import Question
@@ -25,6 +26,7 @@ from cachemig.engine.limits import SharedLimit
 from cachemig.engine.pair import Job, PairRun
 from cachemig.engine.routes import Detour, Route, route
 from cachemig.engine.scan import FULL_SCAN_INTERVAL
+from cachemig.errors import CachemigError, most_severe
 from cachemig.files import effective_maps
 
 _STOP_WAIT_S = 5.0
@@ -97,9 +99,8 @@ def perform(
         CachemigError: a server gave out; the other pairs were finished first.
     """
     plan = sync_plan.plan
-    for total in plan.totals:
-        tell(SyncPlanned(*total.pair, total.objects + total.signatures, total.size_bytes))
-    _tell_damaged(plan, tell)
+    folders = {cache.name: cache.path for cache in config.caches}
+    _tell_planned(plan, folders, tell)
     settled = settled_path(config.state_dir, plan.old_site, plan.new_site)
     memory = recall(plan, settled, longest=timedelta(0) if options.full else FULL_SCAN_INTERVAL)
     controls = destinations.stores({pair.server for pair in plan.pairs})
@@ -114,22 +115,54 @@ def perform(
         runs = _pair_runs(config, sync_plan, options, means)
         _run_all(runs)
     remember(plan, {run.pair: run.settled for run in runs}, settled, memory.asked_at)
-    for run in runs:
-        if run.error is not None:
-            raise run.error
+    _raise_worst([run.error for run in runs if run.error is not None], tell)
     if any(run.lost_lanes for run in runs):
         for control in controls.values():
             control.sweep_temps()
     return sum((run.tally for run in runs), Tally())
 
 
-def _tell_damaged(plan: Plan, tell: Tell) -> None:
-    """Count the archives that the scan saw to be damaged: they do not travel, and it must show."""
-    damaged = plan.left_out.get("damaged", 0)
-    if damaged:
-        tell(SyncPlanned(plan.old_site, plan.new_site, damaged, 0))
-        tell(ObjectsCounted(plan.old_site, plan.new_site, Outcome.DAMAGED, damaged, 0))
-        tell(Notice(f"see `cachemig inventory show {plan.old_site} --damaged`"))
+def _tell_planned(plan: Plan, folders: Mapping[str, str], tell: Tell) -> None:
+    """Say what each pair shall bring, and name what stays behind because it is damaged."""
+    damaged = plan.damaged()
+    lost = Counter(item.pair for item in damaged)
+    for total in plan.totals:
+        objects = total.objects + total.signatures + lost.pop(total.pair, 0)
+        tell(SyncPlanned(*total.pair, objects, total.size_bytes))
+    for pair, objects in lost.items():
+        tell(SyncPlanned(*pair, objects, 0))
+    for item in damaged:
+        path = "/".join(part for part in (folders[item.cache], item.directory, item.name) if part)
+        tell(
+            ObjectDone(
+                path=path,
+                cache=item.cache,
+                server=item.pair.server,
+                outcome=Outcome.DAMAGED,
+                size_bytes=item.size_bytes,
+                source=item.pair.source_server,
+                cause=item.damage,
+            )
+        )
+
+
+def _raise_worst(errors: Sequence[Exception], tell: Tell) -> None:
+    """End a run with the most severe error of its pairs; the others are told.
+
+    Raises:
+        Exception: whatever ended a pair; a bug of ours before all.
+    """
+    for error in errors:
+        if not isinstance(error, CachemigError):
+            raise error
+    ended = [error for error in errors if isinstance(error, CachemigError)]
+    if not ended:
+        return
+    reason = most_severe(ended)
+    for error in ended:
+        if error is not reason:
+            tell(ServerProblem(error.server, error.what, error.cause, error.next_step))
+    raise reason
 
 
 class _Means(NamedTuple):

@@ -10,7 +10,7 @@ from cachemig.agent.protocol import OWN_DIRECTORY, Outcome
 from cachemig.agent.root import OwnFiles
 from cachemig.agent.tree import Tree
 from cachemig.catalog.receipts import open_receipts
-from cachemig.core.events import ObjectDone, ObjectsCounted
+from cachemig.core.events import ObjectDone, ObjectsCounted, SyncPlanned
 from cachemig.core.outcomes import Tally
 from cachemig.core.urls import ServerUrl
 from cachemig.demo.sshd import Sshd
@@ -137,6 +137,21 @@ def test_what_lies_there_already_is_judged_and_kept(sites: Sites):
     assert (sites.root(server[foreign]) / foreign).read_bytes() == archive(77, 5000)
     assert (sites.root(server[damaged]) / damaged).read_bytes() == archive(78, 5000)[:-1]
     assert (sites.root(server[joined]) / f"{joined}.siginfo").exists()
+
+
+def test_an_archive_that_the_scan_saw_broken_is_named_with_its_server(sites: Sites):
+    """It stays behind, and nobody has to search for it."""
+    path = object_path("v94", 500)
+    put(sites.root("b"), path, b"")
+
+    assert amounts(sites.sync()) == {"published": 2 * OBJECTS}
+
+    told = [event for event in sites.told if isinstance(event, ObjectDone)]
+    assert [(e.outcome, e.source, e.path, e.cause) for e in told] == [
+        (Outcome.DAMAGED, "b", path, "empty")
+    ]
+    planned = [event for event in sites.told if isinstance(event, SyncPlanned)]
+    assert sum(event.objects for event in planned) == 2 * OBJECTS + 1
 
 
 def test_what_is_told_adds_up_to_the_tally(sites: Sites):
