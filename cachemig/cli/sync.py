@@ -52,14 +52,10 @@ def sync(
     """Copy what OLD holds to where NEW's shard map wants it; run again to finish the rest."""
     from cachemig.core.units import parse_rate
     from cachemig.engine.destinations import Destinations
-    from cachemig.engine.scan import ScanOptions
-    from cachemig.engine.survey import saved_inventory, scan_site
-    from cachemig.engine.sync import SyncOptions, perform, plan_sync
 
     config = run.config.with_ssh_client(ssh_client)
     old_site, new_site = config.pair_of_sites(old, new)
     cap = parse_rate(bwlimit) if bwlimit else config.sync.bwlimit_bytes_per_s or 0
-    options = SyncOptions(run.run_id, connections or config.sync.connections, cap, full=full)
     detour = _detour(run_on, via_here=via_here)
     run.open_log()
     with (
@@ -67,6 +63,11 @@ def sync(
         if dry_run
         else Destinations(config, new_site, run.run_id, run.tell) as destinations
     ):
+        # Imported while the destinations log in: DuckDB takes a tenth of a second.
+        from cachemig.engine.scan import ScanOptions
+        from cachemig.engine.survey import saved_inventory, scan_site
+        from cachemig.engine.sync import SyncOptions, perform, plan_sync
+
         if saved:
             inventory = saved_inventory(config, old_site, run.tell)
         else:
@@ -76,6 +77,8 @@ def sync(
         for line in str(plan).splitlines():
             run.echo(line) if destinations is None else run.say(line)
         if destinations is not None:
+            lanes = connections or config.sync.connections
+            options = SyncOptions(run.run_id, lanes, cap, full=full)
             perform(config, plan, options, destinations, run.tell)
 
 
