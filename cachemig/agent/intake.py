@@ -16,7 +16,7 @@ from .frames import Channel, PeerLost
 from .protocol import Kind, Outcome
 from .publish import Batch, Incoming, Linker, Receiver, Result, refused
 from .root import OwnFiles
-from .source import LAST, PART
+from .source import PART, file_end
 from .tree import Tree
 
 _BATCHES_WAITING = 2
@@ -81,17 +81,14 @@ class Intake:
 
     def last(self, payload: bytearray) -> None:
         """Take the end of a file; with the last file the batch goes on to be published."""
-        index, told, size_bytes, mtime_ns, sha256 = LAST.unpack_from(payload)
-        file = self._expected(index)
-        data = memoryview(payload)[LAST.size :]
-        outcome = told.rstrip(b"\0").decode("ascii")
-        if outcome:
-            self._receiver.give_up(
-                file, Result(Outcome(outcome), bytes(data).decode("utf-8", "replace"))
-            )
+        end = file_end(payload)
+        file = self._expected(end.number)
+        if end.outcome is None:
+            self._receiver.receive(file, end.data)
+            self._receiver.complete(file, end.size_bytes, end.mtime_ns, end.sha256)
         else:
-            self._receiver.receive(file, data)
-            self._receiver.complete(file, size_bytes, mtime_ns, sha256)
+            why = bytes(end.data).decode("utf-8", "replace")
+            self._receiver.give_up(file, Result(end.outcome, why))
         self._next += 1
         if self._batch is not None and self._next == len(self._batch.files):
             self._hand_over()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from . import archive
-from .frames import Buffer
+from .frames import Buffer, PeerLost
 from .protocol import PART_BYTES, Kind, Outcome
 from .tree import BadPath, Tree
 from .walk import Links
@@ -27,6 +27,20 @@ class FileFrame(NamedTuple):
     kind: Kind
     head: Buffer
     data: Buffer
+
+
+class FileEnd(NamedTuple):
+    """The end of a file of a batch, by its number there.
+
+    With an `outcome` the file was not read whole, and the data says why.
+    """
+
+    number: int
+    outcome: Outcome | None
+    size_bytes: int
+    mtime_ns: int
+    sha256: bytes
+    data: memoryview
 
 
 class Unreadable(Exception):
@@ -60,12 +74,26 @@ def read_batch(tree: Tree, links: Links, paths: list[str]) -> Iterator[FileFrame
 
 
 def belongs(kind: Kind, payload: Buffer, index: int) -> bool:
-    """Whether a frame can be one of the file with this index."""
+    """Whether a frame can be one of the file with this index; then `file_end` can read a LAST."""
     if len(payload) < (LAST if kind is Kind.LAST else PART).size:
         return False
     if kind is Kind.LAST and LAST.unpack_from(payload)[1].rstrip(b"\0") not in _TOLD:
         return False
     return bool(PART.unpack_from(payload)[0] == index)
+
+
+def file_end(payload: Buffer) -> FileEnd:
+    """Read a LAST frame.
+
+    Raises:
+        PeerLost: it is none.
+    """
+    try:
+        index, told, size_bytes, mtime_ns, sha256 = LAST.unpack_from(payload)
+        outcome = Outcome(told.rstrip(b"\0").decode("ascii")) if told.strip(b"\0") else None
+    except (struct.error, ValueError):
+        raise PeerLost("the end of a file is none") from None
+    return FileEnd(index, outcome, size_bytes, mtime_ns, sha256, memoryview(payload)[LAST.size :])
 
 
 def open_source(tree: Tree, links: Links, path: str) -> int:

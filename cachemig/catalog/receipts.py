@@ -37,11 +37,8 @@ _COLUMNS = {
     "path": "VARCHAR",
     "size_bytes": "BIGINT",
     "sha256": "VARCHAR",
-    "mtime_ns": "BIGINT",
-    "source_site": "VARCHAR",
-    "source_server": "VARCHAR",
-    "source_path": "VARCHAR",
 }
+"""Of a receipt, what is asked for; the rest is for people."""
 
 
 class SentFile(Protocol):
@@ -74,6 +71,30 @@ class PublishedFile(Protocol):
     @property
     def mtime_ns(self) -> int:
         """Its modification time."""
+
+
+class KeptReceipt(Protocol):
+    """A receipt as a server keeps it."""
+
+    @property
+    def run_id(self) -> str:
+        """The run that published the file."""
+
+    @property
+    def time(self) -> str:
+        """When, as `Receipt.time` says it."""
+
+    @property
+    def path(self) -> str:
+        """Where it was published, below the server's root."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Its size."""
+
+    @property
+    def sha256(self) -> str:
+        """The digest, equal at both ends."""
 
 
 class Receipt(NamedTuple):
@@ -204,7 +225,7 @@ class ReceiptBook:
 
 @contextmanager
 def open_receipts(
-    state_dir: Path, site: str, kept_at_servers: Mapping[str, Iterable[Mapping[str, object]]]
+    state_dir: Path, site: str, kept_at_servers: Mapping[str, Iterable[KeptReceipt]]
 ) -> Iterator[ReceiptBook]:
     """Open all receipts of a site: those in the state, and those that its servers keep.
 
@@ -222,19 +243,23 @@ def open_receipts(
             yield ReceiptBook(connection)
 
 
-def _write_far(
-    path: Path, site: str, kept_at_servers: Mapping[str, Iterable[Mapping[str, object]]]
-) -> None:
+def _write_far(path: Path, site: str, kept_at_servers: Mapping[str, Iterable[KeptReceipt]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.DictWriter(file, list(_COLUMNS), extrasaction="ignore")
+        rows = csv.writer(file)
         for server, receipts in kept_at_servers.items():
-            for receipt in receipts:
-                place = {"site": site, "server": server}
-                paths = {
-                    name: escape_path(str(receipt.get(name, "")))
-                    for name in ("path", "source_path")
-                }
-                rows.writerow({**receipt, **place, **paths})
+            rows.writerows(
+                (
+                    FORMAT_VERSION,
+                    receipt.run_id,
+                    receipt.time,
+                    site,
+                    server,
+                    escape_path(receipt.path),
+                    receipt.size_bytes,
+                    receipt.sha256,
+                )
+                for receipt in receipts
+            )
 
 
 def _view_of_state(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:

@@ -18,9 +18,10 @@ from typing import NamedTuple
 from cachemig.catalog.inventory import Dimension, Inventory
 from cachemig.catalog.receipts import AuditedFile, ReceiptBook, open_receipts
 from cachemig.config import Config, Server, Site
-from cachemig.core.events import CheckProgress, Notice, Tell
+from cachemig.core.events import CheckProgress, Notice, ServerProblem, Tell
 from cachemig.engine.proof import FileState, Finding, Prover
 from cachemig.errors import CachemigError, ExitCode, worst
+from cachemig.stores.base import KeptReceipt
 from cachemig.stores.open import open_site, open_store
 from cachemig.stores.remote import RemoteStore
 
@@ -92,7 +93,7 @@ def integrity(inspection: Inspection) -> list[ServerIntegrity]:
     files = {total.name: total.files for total in totals}
     with ExitStack() as opened:
         with open_site(inspection.config, site) as stores:
-            kept = {store.server: store.receipts() for store in stores}
+            kept = {store.server: _kept(store, inspection.tell) for store in stores}
             receipts = open_receipts(inspection.config.state_dir, site.name, kept)
             book = opened.enter_context(receipts)
         jobs = [
@@ -101,6 +102,19 @@ def integrity(inspection: Inspection) -> list[ServerIntegrity]:
         ]
         _run_all(jobs)
     return [job.result() for job in jobs]
+
+
+def _kept(store: RemoteStore, tell: Tell) -> Iterator[KeptReceipt]:
+    """Give the receipts that a server keeps; how many lines are none is told."""
+    lost = 0
+    for receipt in store.receipts():
+        if receipt is None:
+            lost += 1
+        else:
+            yield receipt
+    if lost:
+        text = f"{lost} lines of the receipts there are none of ours and are passed over"
+        tell(ServerProblem(store.server, text))
 
 
 class _ServerJob:

@@ -4,10 +4,13 @@ A server may be broken, or lie. Its words are looked at here, once, so that all 
 rely on their types; what no agent of ours says is `NonsenseError`.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar, get_args
 
-from cachemig.agent.protocol import Outcome
+from cachemig.agent.frames import Frame
+from cachemig.agent.protocol import Kind, Outcome
+from cachemig.agent.source import PART, FileEnd, belongs, file_end
 from cachemig.stores.base import (
     ArchiveVerdict,
     DirectoryListing,
@@ -16,6 +19,7 @@ from cachemig.stores.base import (
     FileReceipt,
     FileStat,
     FileType,
+    KeptReceipt,
     Space,
     WantedFile,
 )
@@ -24,6 +28,11 @@ _ENTRY_LENGTHS = (4, 5)  # only a link has a target
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _LARGEST = 2**63 - 1
 _NO_FILE = -1
+_RECEIPT_VERSION = 1
+_LONGEST_PATH = 4096
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_RUN_ID = re.compile(r"[!-~]{1,100}")
 
 Word = TypeVar("Word", int, str)
 
@@ -93,6 +102,42 @@ def receipts(value: object, files: Sequence[WantedFile]) -> list[FileReceipt]:
     return [_receipt(row, file) for row, file in zip(_rows(value, len(files)), files, strict=True)]
 
 
+def kept_receipt(value: object) -> KeptReceipt | None:
+    """Read one line of the receipts that a server keeps; None when it is no receipt.
+
+    That is no lie of the agent: anybody with the account may have written to those files,
+    and a crash may have torn them.
+    """
+    if not isinstance(value, dict) or value.get("v") != _RECEIPT_VERSION:
+        return None
+    try:
+        return KeptReceipt(
+            run_id=_matching(value.get("run_id"), _RUN_ID),
+            time=_matching(value.get("time"), _TIME),
+            path=_path(value.get("path")),
+            size_bytes=_size(value.get("size_bytes")),
+            sha256=_matching(value.get("sha256"), _SHA256),
+            mtime_ns=_word(value.get("mtime_ns"), int),
+            source_site=_word(value.get("source_site"), str),
+            source_server=_word(value.get("source_server"), str),
+            source_path=_word(value.get("source_path"), str),
+        )
+    except NonsenseError:
+        return None
+
+
+def file_pieces(frames: Iterable[Frame]) -> Iterator[bytes | FileEnd]:
+    """Read the frames of the one file that was asked for: its parts, and at last its end."""
+    ended = False
+    for frame in frames:
+        if ended or not belongs(frame.kind, frame.payload, 0):
+            raise NonsenseError("a part of a file is none")
+        ended = frame.kind is Kind.LAST
+        yield file_end(frame.payload) if ended else bytes(frame.payload[PART.size :])
+    if not ended:
+        raise NonsenseError("a file was sent that has no end")
+
+
 def sent_bytes(value: object) -> int:
     """Read how much of a batch has left."""
     return _size(_rows(value, 1)[0])
@@ -131,6 +176,20 @@ def _size(value: object) -> int:
     if not 0 <= size_bytes <= _LARGEST:
         raise NonsenseError("a size is none that a file can have")
     return size_bytes
+
+
+def _matching(value: object, pattern: re.Pattern[str]) -> str:
+    text = _word(value, str)
+    if not pattern.fullmatch(text):
+        raise NonsenseError("a text has not the form that ours have")
+    return text
+
+
+def _path(value: object) -> str:
+    path = _word(value, str)
+    if not 0 < len(path) <= _LONGEST_PATH:
+        raise NonsenseError("a path is longer than any file's, or empty")
+    return path
 
 
 def _word(value: object, kind: type[Word]) -> Word:

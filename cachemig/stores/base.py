@@ -106,6 +106,20 @@ class FileReceipt(NamedTuple):
     errno: int = 0
 
 
+class KeptReceipt(NamedTuple):
+    """What a server keeps of one file that cachemig published there (docs/formats.md)."""
+
+    run_id: str
+    time: str
+    path: str
+    size_bytes: int
+    sha256: str
+    mtime_ns: int
+    source_site: str
+    source_server: str
+    source_path: str
+
+
 class Space(NamedTuple):
     """What a root's file system has left for us."""
 
@@ -164,8 +178,8 @@ class Store(Protocol):
         """Rename files out of bitbake's sight; returns (path, new path), and records it there."""
         ...
 
-    def receipts(self) -> Iterator[Mapping[str, object]]:
-        """Read the receipts that earlier runs left at this root (docs/formats.md)."""
+    def receipts(self) -> Iterator[KeptReceipt | None]:
+        """Read the receipts that earlier runs left at this root; None for a line that is none."""
         ...
 
     def close(self) -> None:

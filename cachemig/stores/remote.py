@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from cachemig.agent.frames import PeerLost
 from cachemig.agent.peer import AgentError, Peer
 from cachemig.agent.protocol import Outcome
-from cachemig.agent.source import LAST, PART
 from cachemig.errors import (
     AccessError,
     CachemigError,
@@ -27,6 +26,7 @@ from cachemig.stores.base import (
     DirectoryListing,
     FileDigest,
     FileStat,
+    KeptReceipt,
     Space,
 )
 
@@ -161,10 +161,10 @@ class RemoteStore:
             told = self._peer.call("aside", paths=list(paths), run_id=run_id)
             return answers.new_names(told, paths)
 
-    def receipts(self) -> Iterator[Mapping[str, object]]:
+    def receipts(self) -> Iterator[KeptReceipt | None]:
         """Read the receipts kept at this root; see `Store.receipts`."""
         with self._asking():
-            yield from self._peer.stream("receipts")
+            yield from map(answers.kept_receipt, self._peer.stream("receipts"))
 
     def read_file(self, path: str) -> Iterator[bytes]:
         """Stream one file here.
@@ -173,22 +173,13 @@ class RemoteStore:
             IncompleteError: it vanished, changed while it was read, or can not be read.
         """
         with self._asking():
-            for frame in self._peer.frames("read", paths=[path]):
-                if frame.kind.value == b"P":
-                    yield bytes(frame.payload[PART.size :])
-                    continue
-                _, told, *_ = LAST.unpack_from(frame.payload)
-                outcome = told.rstrip(b"\0").decode("ascii")
-                data = frame.payload[LAST.size :]
-                if outcome and outcome != Outcome.DAMAGED.value:
-                    raise IncompleteError(
-                        "a file could not be read whole",
-                        server=self.server,
-                        path=path,
-                        cause=data.decode("utf-8", "replace"),
-                        next_step="run the same command again",
-                    )
-                yield b"" if outcome else bytes(data)
+            for piece in answers.file_pieces(self._peer.frames("read", paths=[path])):
+                if isinstance(piece, bytes):
+                    yield piece
+                elif piece.outcome is None:
+                    yield bytes(piece.data)
+                elif piece.outcome is not Outcome.DAMAGED:
+                    raise self._unreadable(path, bytes(piece.data).decode("utf-8", "replace"))
 
     def close(self) -> None:
         """Hang up; the agent ends, and its lock with it."""
@@ -205,6 +196,15 @@ class RemoteStore:
                 raise self._lost(error) from None
             except NonsenseError as error:
                 raise senseless(error, self.server) from None
+
+    def _unreadable(self, path: str, cause: str) -> IncompleteError:
+        return IncompleteError(
+            "a file could not be read whole",
+            server=self.server,
+            path=path,
+            cause=cause,
+            next_step="run the same command again",
+        )
 
     def _lost(self, error: PeerLost) -> CachemigError:
         return lost(str(error), self._peer, self.server, self._diagnose)

@@ -9,7 +9,7 @@ import pytest
 from cachemig.agent.protocol import Outcome
 from cachemig.catalog.plan import Pair
 from cachemig.catalog.receipts import ReceiptWriter, open_receipts
-from cachemig.stores.base import FileReceipt, WantedFile
+from cachemig.stores.base import FileReceipt, KeptReceipt, WantedFile
 from tests.catalog.made import Held, file, inventory_of, listing, object_name
 
 NAME = object_name()
@@ -28,19 +28,7 @@ def wanted(path):
 
 def far(path, sha256="ff", time="2020-01-01T00:00:00Z", run_id="20200101"):
     """A receipt as a server keeps it."""
-    return {
-        "v": 1,
-        "run_id": run_id,
-        "time": time,
-        "server": "x",
-        "path": path,
-        "size_bytes": 3,
-        "sha256": sha256,
-        "mtime_ns": 4,
-        "source_site": "old",
-        "source_server": "a",
-        "source_path": path,
-    }
+    return KeptReceipt(run_id, time, path, 3, sha256, 4, "old", "a", path)
 
 
 def digests(state_dir, site="new", **kept_at_servers):

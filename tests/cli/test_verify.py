@@ -108,6 +108,34 @@ def test_either_copy_of_the_receipts_is_enough(
     assert totals(events)["structure_only"] == 0
 
 
+def test_lines_that_are_no_receipts_are_passed_over_and_told(
+    moved: MovedCache, capfd: Capture
+) -> None:
+    """Whoever may write at a server may spoil a line there; that is no reason to prove nothing."""
+    (receipts, *_) = (moved.folder / "new-1" / ".cachemig" / "receipts").glob("*.jsonl")
+    good = json.loads(receipts.read_text().splitlines()[0])
+    spoilt: dict[str, list[Any]] = {
+        "size_bytes": ["many", -1, 2**70, None, True],
+        "path": ["", 5, "x" * 300_000],
+        "time": ["yesterday", "\n", None],
+        "run_id": ["a\ud800b", "two\nlines", {}],
+        "sha256": ["", "f" * 63],
+        "v": [2, "1"],
+    }
+    lines = [json.dumps({**good, name: value}) for name in spoilt for value in spoilt[name]]
+    with receipts.open("a") as file:
+        file.writelines(f"{line}\n" for line in [*lines, "[]", "7", "null", '{"v": 1}'])
+        file.write('{"v": 1, "to')
+
+    code, events = run(moved, capfd, "verify", "integrity", "new")
+
+    assert code == 0
+    assert totals(events)["unproved"] == totals(events)["structure_only"] == 0
+    [problem] = [event for event in events if event["type"] == "server_problem"]
+    assert problem["server"] == "new-1"
+    assert problem["what"].startswith(f"{len(lines) + 4} lines")
+
+
 @pytest.mark.parametrize("suffix", ["", ".siginfo"])
 def test_one_wrong_bit_is_found(moved: MovedCache, capfd: Capture, suffix: str) -> None:
     """Same size, same times, other bytes than our receipt: exit 6, the file named."""

@@ -62,13 +62,13 @@ class BatchContract:
         ground.bring("3f/sstate:a.tar.zst", "3f/sstate:b.tar.zst")
 
         ours = f"{ground.folder}/3f/"
-        kept = [r for r in ground.store.receipts() if str(r["path"]).startswith(ours)]
-        (receipt,) = kept
-        assert receipt["path"] == f"{ours}sstate:a.tar.zst"
-        assert receipt["sha256"] == sha256(archive(3))
-        assert receipt["size_bytes"] == len(archive(3))
-        assert receipt["source_server"] == "nfs-9"
-        assert receipt["source_site"] == "old"
+        kept = list(ground.store.receipts())
+        (receipt,) = [r for r in kept if r is not None and r.path.startswith(ours)]
+        assert receipt.path == receipt.source_path == f"{ours}sstate:a.tar.zst"
+        assert receipt.sha256 == sha256(archive(3))
+        assert receipt.size_bytes == len(archive(3))
+        assert (receipt.source_site, receipt.source_server) == ("old", "nfs-9")
+        assert None not in kept
 
     def test_what_is_present_is_never_overwritten(self, ground: Ground):
         """Equal size is present, another size foreign, and a broken archive damaged."""
