@@ -45,15 +45,23 @@ def load(path: Path) -> Config:
         raise _syntax_error(path, document, str(error)) from error
     except RecursionError as error:
         raise ConfigError(f"{path} is nested too deeply") from error
+    file, found = _checked(tables)
+    if file is None or found:
+        raise _config_error(path, document, found)
+    return _as_config(path, file)
+
+
+def _checked(tables: Mapping[str, object]) -> tuple[FileTable | None, list[Fault]]:
+    """Check all tables; without a fault in one of them, also how they go together.
+
+    What pydantic raises does not leave this function: Python's garbage collector can not look
+    into it, so it would keep every frame that it passed, and all that these import, for ever.
+    """
     try:
         file = FileTable.model_validate(tables)
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        raise _config_error(path, document, map(_as_fault, details)) from error
-    found = list(faults(file))
-    if found:
-        raise _config_error(path, document, found)
-    return _as_config(path, file)
+        return None, [_as_fault(detail) for detail in error.errors(include_url=False)]
+    return file, list(faults(file))
 
 
 def _read_text(path: Path) -> str:

@@ -270,6 +270,22 @@ def test_the_configuration_is_known_by_its_digest(tmp_path):
     assert notice["text"] == "a"
 
 
+@pytest.mark.parametrize(
+    "line", ['url = "ftp://h/srv"', 'url = "h:/srv"', 'url = "srv"', 'url = "/s"\nweight = -1.0']
+)
+def test_a_fault_in_the_configuration_is_all_that_is_told(line, tmp_path):
+    """Also when the interpreter ends in the common way, and modules clean up after themselves."""
+    text = f'[site.a]\n[[site.a.server]]\nname = "s"\n{line}\n'
+    (tmp_path / "cachemig.toml").write_text(text)
+
+    run = cachemig("scan", "a", cwd=tmp_path, script=PROGRAM)
+
+    assert run.returncode == 2
+    first, *more = run.stderr.splitlines()
+    assert first.startswith("cachemig: cachemig.toml:")
+    assert all(told.startswith("  ") for told in more), run.stderr
+
+
 def test_the_run_log_holds_the_whole_run(tmp_path):
     """runs/<run_id>.jsonl is written without --json as well, and is the same."""
     (tmp_path / "cachemig.toml").write_text(CONFIG)
