@@ -71,6 +71,7 @@ class Peer:
         self._last_request = 0
         self._wait_s = wait_s
         self._answers = False
+        self._last_words = ""
         with suppress(PeerLost):  # whoever asks is told, once the child has said why it ended
             self.channel.send_raw(bundle())
         self.channel.start_beating()
@@ -122,7 +123,9 @@ class Peer:
             yield answer(self._next(request))
 
     def stderr_text(self) -> str:
-        """What the child said on stderr, its last 8 KiB."""
+        """What the child said on stderr, its last 8 KiB; also when it was closed."""
+        if self._stderr_fd < 0:
+            return self._last_words
         size_bytes = os.fstat(self._stderr_fd).st_size
         start = max(0, size_bytes - _STDERR_BYTES)
         return os.pread(self._stderr_fd, _STDERR_BYTES, start).decode("utf-8", "replace")
@@ -142,6 +145,7 @@ class Peer:
         self.channel.close()
         self._socket.close()
         if self._stderr_fd >= 0:
+            self._last_words = self.stderr_text()
             os.close(self._stderr_fd)
             self._stderr_fd = -1
 

@@ -3,7 +3,7 @@
 import os
 import select
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -222,6 +222,22 @@ class StoreContract:
             with pytest.raises(AccessError):
                 first.space()
 
+    def test_a_store_that_was_lost_says_so_whatever_is_asked(self, way: Way, tmp_path: Path):
+        """The first error closes the connection; every later question gets one of its kind."""
+        with way.open(tmp_path, holder=Holder("run-1", "alice")) as store:
+            _kill(_agents_at(tmp_path))
+            told = [
+                _refusal(question)
+                for question in (
+                    store.space,
+                    lambda: store.stat(["x"]),
+                    lambda: list(store.list("", {})),
+                    lambda: store.hold(Holder("run-1", "alice")),
+                )
+            ]
+        assert [type(error) for error in told] == [type(told[0])] * 4
+        assert {(error.server, error.cause) for error in told[1:]} == {("nfs-9", told[1].cause)}
+
     def test_the_next_holder_sweeps_the_temps_of_the_dead(self, way: Way, tmp_path: Path):
         """Only what writers noted is removed; a stranger's file of like name stays."""
         put(tmp_path, f"{OWN_DIRECTORY}/temps/run-0-0.0.0", b'"3f/a1"\n"../../etc"\n{}\n"3f')
@@ -272,6 +288,13 @@ class StoreContract:
             ground.store.stat([path])
 
         assert ground.store.touch([(object_path(ground.folder, 1), 1)]) == 0
+
+
+def _refusal(question: Callable[[], object]) -> AccessError:
+    """The error that a question gets."""
+    with pytest.raises(AccessError) as caught:
+        question()
+    return caught.value
 
 
 def _agents_at(root: Path) -> list[int]:
