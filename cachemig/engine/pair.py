@@ -24,7 +24,7 @@ from cachemig.stores.base import FileReceipt, WantedFile
 from cachemig.stores.diagnosis import diagnose
 from cachemig.stores.lane import BatchAnswer, Lane, LanePlan
 from cachemig.stores.open import connecting
-from cachemig.stores.remote import NO_SPACE
+from cachemig.stores.refusals import NO_SPACE
 
 BATCHES_WAITING = 12
 BATCHES_PER_LANE = 2

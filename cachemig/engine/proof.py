@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from enum import StrEnum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -111,7 +112,8 @@ class Prover:
         if damage == deep.NO_ZSTD:
             self._no_zstd(self._store.server)
             try:
-                damage = unpack_here(self._store.read_file(file.path), verdict.size_bytes)
+                with closing(self._store.read_file(file.path)) as packed:
+                    damage = unpack_here(packed, verdict.size_bytes)
             except IncompleteError as error:
                 return found._replace(state=FileState.UNREADABLE, cause=error.cause)
         return found._replace(state=FileState.DAMAGED, cause=damage) if damage else found

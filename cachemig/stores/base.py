@@ -4,7 +4,8 @@ Paths are relative to the server's root (a cache's folder is part of them), neve
 with a slash, and never hold ``.``, ``..`` or an empty part. A name that is not UTF-8 is
 a string with surrogate escapes, as ``os.fsdecode`` makes it. Every method may be called
 again after it failed. Whatever goes wrong is raised as a `cachemig.errors` error that
-names the server.
+names the server. An answer that comes as an iterator is read to its end, or the iterator
+closed, before anything else is asked; all else is a `RuntimeError`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -14,7 +14,8 @@ from cachemig.errors import CachemigError
 from cachemig.stores import answers
 from cachemig.stores.answers import NonsenseError
 from cachemig.stores.base import FileReceipt, WantedFile
-from cachemig.stores.remote import Diagnose, Rooted, explained, lost, senseless
+from cachemig.stores.refusals import Diagnose, explained, lost, senseless
+from cachemig.stores.remote import Rooted
 
 
 class LanePlan(NamedTuple):

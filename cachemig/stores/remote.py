@@ -1,24 +1,15 @@
-"""The store at the other end of a pipe, and what its refusals mean to the operator."""
+"""The store at the other end of a pipe."""
 
-import errno
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from cachemig.agent.frames import PeerLost
 from cachemig.agent.peer import AgentError, Peer
 from cachemig.agent.protocol import Outcome
-from cachemig.errors import (
-    AccessError,
-    CachemigError,
-    ConnectionLostError,
-    IncompleteError,
-    LockedError,
-    NoSpaceError,
-    ScanError,
-)
+from cachemig.errors import CachemigError, IncompleteError
 from cachemig.stores import answers
 from cachemig.stores.answers import NonsenseError
 from cachemig.stores.base import (
@@ -29,12 +20,9 @@ from cachemig.stores.base import (
     KeptReceipt,
     Space,
 )
+from cachemig.stores.refusals import Diagnose, explained, lost, senseless
 
-NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _PATHS_AT_ONCE = 2000
-
-Diagnose = Callable[[int, str, str], CachemigError]
-"""Explains a dead child: its exit status, what it said on stderr, the server's name."""
 
 
 class Rooted(NamedTuple):
@@ -68,7 +56,11 @@ class Holder(NamedTuple):
 
 
 class RemoteStore:
-    """A `Store` behind an agent, on this machine or another; one request at a time."""
+    """A `Store` behind an agent, on this machine or another.
+
+    One request at a time: an answer that is read piece by piece is read to its end, or its
+    iterator is closed, before the next question. What is left of it is passed over then.
+    """
 
     def __init__(
         self,
@@ -86,7 +78,7 @@ class RemoteStore:
         self.server = rooted.server
         self.rooted = rooted
         self._diagnose = diagnose
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._peer = Peer(list(rooted.argv), silence_limit_s, silence_limit_s)
         requests = [("open", rooted.opening(silence_limit_s=silence_limit_s))]
         if holder is not None:
@@ -99,7 +91,9 @@ class RemoteStore:
             self._peer.close()
             raise
 
-    def list(self, subtree: str, known: Mapping[str, int]) -> Iterator[DirectoryListing]:
+    def list(
+        self, subtree: str, known: Mapping[str, int]
+    ) -> Generator[DirectoryListing, None, None]:
         """Walk a subtree on the far side; see `Store.list`."""
         with self._asking():
             for value in self._peer.stream("list", subtree=subtree, known=dict(known)):
@@ -113,14 +107,16 @@ class RemoteStore:
             told = zip(self._peer.call_each(requests), parts, strict=True)
             return [row for rows, part in told for row in answers.stats(rows, len(part))]
 
-    def digest(self, paths: Sequence[str]) -> Iterator[FileDigest]:
+    def digest(self, paths: Sequence[str]) -> Generator[FileDigest, None, None]:
         """Digest files on the far side; see `Store.digest`."""
         with self._asking():
             for part in _parts(paths):
                 rows = self._peer.stream("digest", paths=part)
                 yield from (answers.digest(*pair) for pair in answers.paired(rows, part))
 
-    def check(self, paths: Sequence[str], *, deep: bool = False) -> Iterator[ArchiveVerdict]:
+    def check(
+        self, paths: Sequence[str], *, deep: bool = False
+    ) -> Generator[ArchiveVerdict, None, None]:
         """Check archives on the far side; see `Store.check`."""
         with self._asking():
             for part in _parts(paths):
@@ -161,12 +157,12 @@ class RemoteStore:
             told = self._peer.call("aside", paths=list(paths), run_id=run_id)
             return answers.new_names(told, paths)
 
-    def receipts(self) -> Iterator[KeptReceipt | None]:
+    def receipts(self) -> Generator[KeptReceipt | None, None, None]:
         """Read the receipts kept at this root; see `Store.receipts`."""
         with self._asking():
             yield from map(answers.kept_receipt, self._peer.stream("receipts"))
 
-    def read_file(self, path: str) -> Iterator[bytes]:
+    def read_file(self, path: str) -> Generator[bytes, None, None]:
         """Stream one file here.
 
         Raises:
@@ -187,15 +183,18 @@ class RemoteStore:
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        with self._lock:
-            try:
-                yield
-            except AgentError as error:
-                raise explained(error, self.server, self._diagnose) from None
-            except PeerLost as error:
-                raise self._lost(error) from None
-            except NonsenseError as error:
-                raise senseless(error, self.server) from None
+        if not self._lock.acquire(blocking=False):
+            raise RuntimeError(f"{self.server} still answers: read the answer to its end first")
+        try:
+            yield
+        except AgentError as error:
+            raise explained(error, self.server, self._diagnose) from None
+        except PeerLost as error:
+            raise self._lost(error) from None
+        except NonsenseError as error:
+            raise senseless(error, self.server) from None
+        finally:
+            self._lock.release()
 
     def _unreadable(self, path: str, cause: str) -> IncompleteError:
         return IncompleteError(
@@ -208,82 +207,6 @@ class RemoteStore:
 
     def _lost(self, error: PeerLost) -> CachemigError:
         return lost(str(error), self._peer, self.server, self._diagnose)
-
-
-def lost(why: str, peer: Peer, server: str, diagnose: Diagnose) -> CachemigError:
-    """The error for a connection that is gone; the child's own words say more than ours."""
-    returncode, said = peer.returncode(), peer.stderr_text()
-    peer.close()
-    if returncode > 0 or said.strip():
-        return diagnose(returncode, said, server)
-    return ConnectionLostError(
-        "the connection to the server was lost",
-        server=server,
-        cause=why,
-        next_step="run the same command again; it goes on where it stopped",
-    )
-
-
-def senseless(error: NonsenseError, server: str) -> AccessError:
-    """The error for a server whose answers can not be those of our agent."""
-    return AccessError(
-        "the server gives answers that make no sense, so nothing more is believed of it",
-        server=server,
-        cause=str(error),
-        next_step="log in by hand and look what `python3` is there; it may have been tampered with",
-    )
-
-
-def explained(error: AgentError, server: str, diagnose: Diagnose) -> CachemigError:
-    """Turn an agent's refusal into the error that tells the operator what to do."""
-    if error.code == "lost":
-        told = str(error.about.get("returncode"))
-        returncode = int(told) if told.lstrip("-").isdecimal() else 0
-        return diagnose(returncode, str(error.about.get("stderr", "")) or error.message, server)
-    if error.code == "os" and error.number in NO_SPACE:
-        return NoSpaceError(
-            "no space is left on the server",
-            server=server,
-            path=error.path,
-            cause=error.message,
-            next_step="free bytes or inodes there, then run the same command again",
-        )
-    kind, what, next_step = _REFUSALS.get(error.code, _REFUSALS["os"])
-    return kind(what, server=server, path=error.path, cause=error.message, next_step=next_step)
-
-
-_REFUSALS: dict[str, tuple[type[CachemigError], str, str]] = {
-    "os": (
-        AccessError,
-        "the server refused to work on a file or directory",
-        "check owner, group and mode there; the account must be able to read and write the root",
-    ),
-    "no-root": (
-        AccessError,
-        "the server's root is missing",
-        "check that it is mounted, and the url in cachemig.toml; nothing was taken for empty",
-    ),
-    "scan": (
-        ScanError,
-        "a directory of the cache could not be read, so nothing of this scan is used",
-        "mend the directory (mode, mount, link), then scan again",
-    ),
-    "locked": (
-        LockedError,
-        "another run is writing to this root",
-        "wait for it, or end that process on that host; the lock goes with it",
-    ),
-    "group": (
-        AccessError,
-        "the account can not give files the configured group",
-        "add the account to the group on that server, or change `group` in cachemig.toml",
-    ),
-    "bad-path": (
-        IncompleteError,
-        "a path was refused because it could lead outside the root",
-        "look at what wrote that name; cachemig never touches it",
-    ),
-}
 
 
 def _parts(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
