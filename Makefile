@@ -25,11 +25,12 @@ setup-python: ## install only .venv, which is all that `cachemig` and the demo n
 demo: setup-python ## move a generated cache between two sites; ARGS="--ssh" for a real sshd
 	@$(BIN)/cachemig demo $(ARGS)
 
-check: setup-python ## lint, types, and docs against the program
+check: setup-python ## lint, types, architecture, and docs against the program
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/python docs/commands.py --check
+	$(BIN)/pytest --quiet tests/test_architecture.py
 
 test: setup ## run the whole test suite; ARGS="-k name" for a part of it
 	$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal --durations 10 $(ARGS)

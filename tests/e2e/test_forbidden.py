@@ -158,6 +158,23 @@ def test_a_wrong_group_at_one_server_stops_all_before_the_first_byte(sites):
     assert not contents(roots(sites)[1])
 
 
+def test_a_hit_moves_the_time_of_what_another_account_brought(sites):
+    """Only its owner may give a file any time, so it gets the present one."""
+    needs_root("a file is given to another account")
+    old, new = roots(sites)
+    assert sites.sync().code == 0
+    path = archive_path(3)
+    os.chown(new / path, 0, 0)
+    (new / path).chmod(0o666)
+    used_ns = (old / path).stat().st_mtime_ns + 10**12
+    os.utime(old / path, ns=(used_ns, used_ns))
+
+    ran = sites.sync("--full")
+
+    assert (ran.code, ran.counts) == (0, {"present": OBJECTS}), ran.err.decode()
+    assert (new / path).stat().st_mtime_ns >= used_ns
+
+
 def test_two_accounts_of_the_group_may_share_a_root(sites, nobodys_sshd):
     """What one of them made is no obstacle for the other."""
     needs_root("two accounts work on one root")
