@@ -11,7 +11,8 @@ CachemigError                 a text that says what failed, where, why, and what
 ├── GateClosedError       5   a check found less than was asked for
 ├── IntegrityError        6   damaged bytes, or other bytes than our own receipt says
 ├── AccessError           7   a server could not be reached, or refused us
-│   └── ConnectionLostError   7   the connection broke; worth trying again
+│   ├── ConnectionLostError   7   the connection broke; worth trying again
+│   └── GroupError        7   the account can not give files the site's group
 ├── IdentityError         8   a host key is unknown, changed or revoked
 ├── LockedError           9   another run holds the lock
 ├── NoSpaceError         10   no free bytes or inodes at the destination, or for our own state
@@ -174,6 +175,12 @@ class ConnectionLostError(AccessError):
 
     slug = "connection-lost"
     retryable = True
+
+
+class GroupError(AccessError):
+    """Files can not be given the configured group; what is set for a site fails a whole site."""
+
+    slug = "group"
 
 
 class IdentityError(CachemigError):

@@ -1,25 +1,32 @@
 """The servers that a run writes to: connected in the background, locked until its end."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from cachemig.config import Config, Server, Site
 from cachemig.core.events import Tell
 from cachemig.engine.held import HeldStore
-from cachemig.errors import CachemigError, LockedError
+from cachemig.errors import AccessError, CachemigError, GroupError, NoSpaceError, most_severe
 from cachemig.stores.open import open_store
 from cachemig.stores.remote import Holder, RemoteStore, who_runs_this
 
 _SLACK_S = 5.0
 
 
+class Reached(NamedTuple):
+    """The servers that answer and are locked, and what is the matter with the others."""
+
+    stores: Mapping[str, HeldStore]
+    errors: Mapping[str, CachemigError]
+
+
 class Destinations:
     """A context manager. Logins take a second each, so they begin before they are needed.
 
-    The site's first server is locked before the others, so that of two runs that start in
-    the same moment one gets them all.
+    The site's first server that answers is locked before the others, so that of two runs that
+    start in the same moment one gets them all.
     """
 
     def __init__(self, config: Config, site: Site, run_id: str, tell: Tell) -> None:
@@ -28,20 +35,31 @@ class Destinations:
         self._tell = tell
         self._holder = Holder(run_id, who_runs_this())
         self._pool = ThreadPoolExecutor(len(site.servers), thread_name_prefix="connect")
-        first, *others = site.servers
-        gate = self._pool.submit(lambda: self._held(self._locked(first), first))
-        self._coming = {first.name: gate} | {
-            server.name: self._pool.submit(self._held_after, gate, server) for server in others
-        }
+        self._coming: dict[str, Future[HeldStore]] = {}
+        for server in site.servers:
+            before = list(self._coming.values())
+            self._coming[server.name] = self._pool.submit(self._held_after, before, server)
 
-    def stores(self, servers: Iterable[str]) -> dict[str, HeldStore]:
-        """Wait for some of them.
+    def stores(self, servers: Iterable[str]) -> Reached:
+        """Wait for some of them. One that can not be reached does not keep the others waiting.
 
         Raises:
             LockedError: another run writes to this site.
-            CachemigError: one of them can not be reached.
+            IdentityError: one of them does not prove who it is.
+            GroupError: files can not be given the site's group.
+            CachemigError: none of them can be reached.
         """
-        return {server: self._coming[server].result() for server in servers}
+        stores: dict[str, HeldStore] = {}
+        errors: dict[str, CachemigError] = {}
+        for server in servers:
+            try:
+                stores[server] = self._coming[server].result()
+            except CachemigError as error:
+                errors[server] = error
+        fatal = [error for error in errors.values() if not of_one_server(error)]
+        if fatal or (errors and not stores):
+            raise most_severe(fatal or errors.values())
+        return Reached(stores, errors)
 
     def __enter__(self) -> Self:
         return self
@@ -64,18 +82,37 @@ class Destinations:
         run_id = self._holder.run_id
         return HeldStore(store, lambda: self._locked(server), run_id, patience_s, self._tell)
 
-    def _held_after(self, gate: "Future[HeldStore]", server: Server) -> HeldStore:
-        """Log in at once, and lock when the first server is ours, or can not be reached."""
+    def _held_after(self, before: "Sequence[Future[HeldStore]]", server: Server) -> HeldStore:
+        """Log in at once, and lock when an earlier server is ours, or none can be reached."""
+        if not before:
+            return self._held(self._locked(server), server)
         store = open_store(self._config, self._site, server)
         try:
-            refused = gate.exception()
-            if isinstance(refused, LockedError):
-                raise refused
+            _await_the_first(before)
             store.hold(self._holder)
         except CachemigError:
             store.close()
             raise
         return self._held(store, server)
+
+
+def of_one_server(error: CachemigError) -> bool:
+    """Whether an error is the trouble of one server, so that the others may go on without it."""
+    return isinstance(error, (AccessError, NoSpaceError)) and not isinstance(error, GroupError)
+
+
+def _await_the_first(before: "Sequence[Future[HeldStore]]") -> None:
+    """Wait until one of them is locked, or all are out of reach.
+
+    Raises:
+        CachemigError: one of them must not be passed over.
+    """
+    for coming in before:
+        refused = coming.exception()
+        if refused is None:
+            return
+        if not (isinstance(refused, CachemigError) and of_one_server(refused)):
+            raise refused
 
 
 def _close(future: "Future[HeldStore]") -> None:

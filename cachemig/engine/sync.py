@@ -96,14 +96,16 @@ def perform(
 
     Raises:
         LockedError: another run writes to one of the servers.
-        CachemigError: a server gave out; the other pairs were finished first.
+        CachemigError: a server was out of reach or gave out; the other pairs were finished first.
     """
     plan = sync_plan.plan
     folders = {cache.name: cache.path for cache in config.caches}
     _tell_planned(plan, folders, tell)
     settled = settled_path(config.state_dir, plan.old_site, plan.new_site)
     memory = recall(plan, settled, longest=timedelta(0) if options.full else FULL_SCAN_INTERVAL)
-    controls = destinations.stores({pair.server for pair in plan.pairs})
+    controls, errors = destinations.stores(dict.fromkeys(pair.server for pair in plan.pairs))
+    for error in errors.values():
+        tell(ServerProblem(error.server, error.what, error.cause, "the other servers are served"))
     swept = sum(control.swept_temps for control in controls.values())
     if swept:
         tell(Notice(f"removed {swept} temporary files of runs that did not end well"))
@@ -115,7 +117,8 @@ def perform(
         runs = _pair_runs(config, sync_plan, options, means)
         _run_all(runs)
     remember(plan, {run.pair: run.settled for run in runs}, settled, memory.asked_at)
-    _raise_worst([run.error for run in runs if run.error is not None], tell)
+    ended = [run.error for run in runs if run.error is not None]
+    _raise_worst([*ended, *errors.values()], tell)
     if any(run.lost_lanes for run in runs):
         for control in controls.values():
             control.sweep_temps()
@@ -182,11 +185,12 @@ def _pair_runs(
     new = config.site(plan.new_site)
     folders = {cache.name: cache.path for cache in config.caches}
     limit = SharedLimit(options.bwlimit_bytes_per_s)
-    fair = max(1, MAX_LANES // max(1, len(plan.pairs)))
+    pairs = [pair for pair in plan.pairs if pair.server in means.controls]
+    fair = max(1, MAX_LANES // max(1, len(pairs)))
     lanes = limit.lanes_for_pair(min(options.connections, fair))
-    limit.lanes = dict.fromkeys(range(len(plan.pairs)), lanes)
+    limit.lanes = dict.fromkeys(range(len(pairs)), lanes)
     runs = []
-    for number, pair in enumerate(plan.pairs):
+    for number, pair in enumerate(pairs):
         known = means.memory.pairs[pair]
         rest_path = means.scratch_dir / f"rest-{number}.parquet"
         job = Job(

@@ -1,0 +1,109 @@
+"""One server of several is dead: what the others can do is done, and the dead one is named."""
+
+import fcntl
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cachemig.demo.sshd import ADDRESS, Sshd
+from tests.e2e.sites import Sites, contents, fill
+
+OBJECTS = 60
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> Sites:
+    """One old server and two new ones, all of them folders of this machine."""
+    sites = Sites(tmp_path)
+    fill(sites.add("old", "nfs-1"), range(OBJECTS))
+    sites.add("new", "nfs-8")
+    sites.add("new", "nfs-9")
+    return sites
+
+
+def deaden(sites: Sites, name: str, sshd: Sshd) -> Path:
+    """Give a server an address at which nothing listens; returns its root."""
+    sites.log_in_at(sshd)
+    for servers in sites.servers.values():
+        for at, server in enumerate(servers):
+            if server.name == name:
+                url = f"ssh://{sshd.user}@{ADDRESS}:{free_port()}{server.root}"
+                servers[at] = server._replace(url=url)
+                return server.root
+    raise LookupError(name)
+
+
+def free_port() -> int:
+    """A port at which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind((ADDRESS, 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock as another run does."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write("another run")
+        file.flush()
+        yield
+
+
+@pytest.mark.parametrize("dead", ["nfs-8", "nfs-9"])
+@pytest.mark.parametrize("trouble", ["wrong port", "missing root"])
+def test_a_new_server_out_of_reach_keeps_no_other_from_its_part(
+    sites: Sites, sshd: Sshd, dead: str, trouble: str
+) -> None:
+    """Exit 7 at the end; its objects were not attempted, and the next run brings them."""
+    roots = {server.name: server.root for server in sites.servers["new"]}
+    mended = list(sites.servers["new"])
+    if trouble == "wrong port":
+        deaden(sites, dead, sshd)
+    shutil.rmtree(roots[dead])
+
+    ran = sites.sync()
+
+    assert (ran.code, ran.error["server"]) == (7, dead), ran.err.decode()
+    assert set(ran.counts) == {"published", "not_attempted"}
+    assert sum(ran.counts.values()) == OBJECTS
+    (alive,) = roots.keys() - {dead}
+    assert len(contents(roots[alive])) == 2 * ran.counts["published"]
+    told = [event for event in ran.events if event["type"] == "server_problem"]
+    assert [event["server"] for event in told] == [dead]
+    roots[dead].mkdir()
+    sites.servers["new"] = mended
+    assert sites.sync().counts == {
+        "present": ran.counts["published"],
+        "published": ran.counts["not_attempted"],
+    }
+
+
+def test_when_all_new_servers_are_out_of_reach_nothing_is_done(sites: Sites) -> None:
+    """Exit 7, as with a single server."""
+    for server in sites.servers["new"]:
+        server.root.rmdir()
+
+    ran = sites.sync()
+
+    assert (ran.code, ran.counts) == (7, {"not_attempted": OBJECTS}), ran.err.decode()
+    assert ran.error["next_step"]
+
+
+def test_of_the_servers_left_the_first_decides_between_two_runs(
+    sites: Sites, tmp_path: Path
+) -> None:
+    """The site's first server is gone: still a lock that is held stops a run as a whole."""
+    third = sites.add("new", "nfs-10")
+    sites.servers["new"][0].root.rmdir()
+    holder = tmp_path / "nfs-9" / ".cachemig"
+    holder.mkdir()
+    with locked(holder / "lock"):
+        ran = sites.sync()
+
+    assert (ran.code, ran.error["server"]) == (9, "nfs-9"), ran.err.decode()
+    assert contents(third) == {}
