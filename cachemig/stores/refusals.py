@@ -8,6 +8,7 @@ from cachemig.errors import (
     AccessError,
     CachemigError,
     ConnectionLostError,
+    GroupError,
     IncompleteError,
     LockedError,
     NoSpaceError,
@@ -85,7 +86,7 @@ _REFUSALS: dict[str, tuple[type[CachemigError], str, str]] = {
         "wait for it, or end that process on that host; the lock goes with it",
     ),
     "group": (
-        AccessError,
+        GroupError,
         "the account can not give files the configured group",
         "add the account to the group on that server, or change `group` in cachemig.toml",
     ),
