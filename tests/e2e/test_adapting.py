@@ -1,0 +1,50 @@
+"""The number of lanes follows what the line gives."""
+
+import pytest
+
+from tests.e2e.battle import fill_few_slots, wait_until
+from tests.e2e.sites import Ran, Sites
+from tests.servers.proxy import NewProxy, Proxy
+from tests.servers.sshd import NewSshd
+
+OBJECTS = 4000
+SLOW_BYTES_PER_S = 100_000
+LANES = 2
+CONTROL = 1
+
+
+@pytest.fixture
+def line(tmp_path, new_sshd: NewSshd, new_proxy: NewProxy) -> tuple[Sites, Proxy]:
+    """Many small objects, and a slow line to the new server."""
+    sshd = new_sshd()
+    proxy = new_proxy(sshd)
+    sites = Sites(tmp_path)
+    sites.connections = LANES
+    fill_few_slots(sites.add("old", "old-1"), range(OBJECTS))
+    sites.add("new", "new-1", sshd=proxy.behind(sshd))
+    sites.write()
+    proxy.slow_down(SLOW_BYTES_PER_S)
+    return sites, proxy
+
+
+def lanes(ran: Ran) -> set[int]:
+    """How many were open whenever that was told."""
+    assert (ran.code, ran.counts["published"]) == (0, OBJECTS), ran.err.decode()
+    return {event["connections"] for event in ran.events if event["type"] == "sync_progress"}
+
+
+def test_a_run_that_takes_long_tries_more_lanes(line):
+    """It begins with the configured number, and adds to it when there is much to do."""
+    sites, proxy = line
+    running = sites.start("sync", "old", "new")
+    wait_until(lambda: proxy.connections > CONTROL + LANES, "one more lane")
+    proxy.slow_down(0)
+    assert lanes(running.end()) & set(range(LANES + 1))
+
+
+def test_under_a_cap_the_number_stays(line):
+    """More lanes would only divide the same bytes."""
+    sites, proxy = line
+    proxy.slow_down(0)
+    assert max(lanes(sites.sync("--bwlimit", "8Mbit/s"))) <= LANES
+    assert proxy.connections == CONTROL + LANES
