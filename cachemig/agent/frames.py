@@ -55,7 +55,7 @@ def unpack_json(payload: Buffer) -> Any:
         if inflate.unconsumed_tail:
             raise PeerLost("a message unpacks to more than 64 MiB")
         return json.loads(text)
-    except (zlib.error, ValueError) as error:
+    except (zlib.error, ValueError, RecursionError) as error:
         raise PeerLost(f"a message can not be read: {error}") from None
 
 

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import socket
 import stat
 import time
@@ -16,14 +17,15 @@ from .protocol import ASIDE_PREFIX, OWN_DIRECTORY, TEMP_PREFIX
 from .tree import BadPath, Tree
 
 _MODE = 0o664
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LOCKABLE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOCK = f"{OWN_DIRECTORY}/lock"
 _SYNC_LOCK = f"{OWN_DIRECTORY}/sync-lock"
 _TEMPS = f"{OWN_DIRECTORY}/temps"
 _RECEIPTS = f"{OWN_DIRECTORY}/receipts"
 _ASIDE = f"{OWN_DIRECTORY}/aside.jsonl"
+_WRITER = re.compile(r".+-[0-9a-f]+\.[0-9a-f]+\.[0-9a-f]+")
 
 
 class Locked(Exception):
@@ -98,9 +100,9 @@ class OwnFiles:
         self._append(f"{_TEMPS}/{writer}", lines)
 
     def forget_temps(self, writer: str) -> None:
-        """Drop the note of a writer that left no temp behind."""
+        """Drop the note of a writer that left no temp behind; one that can not go stays."""
         parent, name = self._tree.split(f"{_TEMPS}/{writer}")
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             os.unlink(name, dir_fd=parent)
 
     def sweep_temps(self) -> int:
@@ -110,7 +112,7 @@ class OwnFiles:
         except FileNotFoundError:
             return 0
         removed = 0
-        for writer in writers:
+        for writer in filter(_WRITER.fullmatch, writers):
             if self._is_alive(writer):
                 continue
             noted = self._lines(f"{_TEMPS}/{writer}")
@@ -165,7 +167,8 @@ class OwnFiles:
         prefix = temp_prefix(writer)
         try:
             fd = self._tree.directory(directory)
-            temps = [name for name in os.listdir(fd) if name.startswith(prefix)]
+            found = [name for name in os.listdir(fd) if name.startswith(prefix)]
+            temps = [name for name in found if not name.startswith(ASIDE_PREFIX)]
         except (FileNotFoundError, BadPath):  # a name may have been noted before it was refused
             return 0, 0
         except OSError:  # closed, or a link for now: the note stays
@@ -205,11 +208,14 @@ class OwnFiles:
             fd = os.open(name, _READ, dir_fd=parent)
         except OSError:
             return
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            return
         with os.fdopen(fd, encoding="ascii", errors="replace") as file:
             for line in file:
                 try:
                     yield json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue
 
 

@@ -164,7 +164,11 @@ def test_a_message_that_unpacks_without_end_is_refused():
         unpack_json(zlib.compress(b" " * (frames.MAX_PAYLOAD_BYTES + 1)))
 
 
-@pytest.mark.parametrize("payload", [b"", b"no zlib", zlib.compress(b"{"), zlib.compress(b"\xff")])
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"no zlib", *map(zlib.compress, (b"{", b"\xff", b"[" * 200_000))],
+    ids=["empty", "no-zlib", "torn", "no-text", "too-deep"],
+)
 def test_a_message_that_is_no_json_is_a_lost_peer(payload):
     """It is not a crash of whoever reads it."""
     with pytest.raises(PeerLost, match="can not be read"):

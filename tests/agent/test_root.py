@@ -1,7 +1,11 @@
 """Temps belong to whoever made them, as long as that process lives."""
 
+import os
 from pathlib import Path
 
+import pytest
+
+from cachemig.agent.protocol import ASIDE_PREFIX
 from cachemig.agent.root import OwnFiles, temp_prefix
 from cachemig.agent.tree import Tree
 
@@ -30,3 +34,53 @@ def test_temps_of_a_dead_writer_are_swept(tmp_path: Path) -> None:
     assert OwnFiles(Tree(str(tmp_path))).sweep_temps() == 1
     assert not temp.exists()
     assert not note.exists()
+
+
+def test_a_file_that_was_set_aside_is_no_temp(tmp_path: Path) -> None:
+    """No note may have it swept, whatever name the note has."""
+    aside = tmp_path / f"{ASIDE_PREFIX}0123456789abcdef"
+    aside.touch()
+    note = tmp_path / ".cachemig" / "temps" / "aside"
+    note.parent.mkdir(parents=True)
+    note.write_text('""\n')
+
+    assert OwnFiles(Tree(str(tmp_path))).sweep_temps() == 0
+    assert aside.exists()
+    assert note.exists()
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_no_note_and_no_receipt(tmp_path: Path, make) -> None:
+    """A pipe would be waited for without end; a directory holds no lines."""
+    own = tmp_path / ".cachemig"
+    for folder, name in (("temps", WRITER), ("receipts", f"{WRITER}.jsonl")):
+        (own / folder).mkdir(parents=True)
+        make(own / folder / name)
+    files = OwnFiles(Tree(str(tmp_path)))
+
+    assert files.sweep_temps() == 0
+    assert list(files.receipts()) == []
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_in_the_place_of_a_list_is_refused(tmp_path: Path) -> None:
+    """Nobody would ever read what is written there."""
+    put = tmp_path / "damaged"
+    put.touch()
+    (tmp_path / ".cachemig").mkdir()
+    os.mkfifo(tmp_path / ".cachemig" / "aside.jsonl")
+
+    with pytest.raises(OSError, match="No such device"):
+        OwnFiles(Tree(str(tmp_path))).set_aside("damaged", "run")
+
+    assert put.exists()
+
+
+def test_a_line_nested_without_end_is_passed_over(tmp_path: Path) -> None:
+    """It is as torn as any other line that is no JSON."""
+    receipts = tmp_path / ".cachemig" / "receipts"
+    receipts.mkdir(parents=True)
+    (receipts / f"{WRITER}.jsonl").write_text("[" * 200_000 + '\n{"v": 1}\n')
+
+    assert list(OwnFiles(Tree(str(tmp_path))).receipts()) == [{"v": 1}]
