@@ -3,11 +3,12 @@
 from datetime import UTC, datetime
 
 from cachemig.catalog.inventory import Inventory, inventory_path, open_inventory
+from cachemig.catalog.rooting import rootings
 from cachemig.config import Config, Site
 from cachemig.core.events import Notice, Tell
 from cachemig.core.units import print_duration
 from cachemig.engine.scan import ScannedSite, ScanOptions, ScanResult, scan
-from cachemig.errors import AccessError
+from cachemig.errors import AccessError, ScanError
 from cachemig.stores.open import open_site
 
 
@@ -20,7 +21,9 @@ def scan_site(config: Config, site: Site, options: ScanOptions, tell: Tell) -> S
     """
     folders = {cache.name: cache.path for cache in config.caches}
     with open_site(config, site) as stores:
-        return scan(ScannedSite(site.name, stores, folders), config.state_dir, options, tell)
+        result = scan(ScannedSite(site.name, stores, folders), config.state_dir, options, tell)
+    _tell_doubts(result.inventory, tell)
+    return result
 
 
 def saved_inventory(config: Config, site: Site, tell: Tell) -> Inventory:
@@ -33,6 +36,35 @@ def saved_inventory(config: Config, site: Site, tell: Tell) -> Inventory:
     age = print_duration(int(inventory.age(datetime.now(UTC)).total_seconds()))
     tell(Notice(f"{site.name}: going by its inventory of {age} ago"))
     return inventory
+
+
+def refuse_empty(inventory: Inventory) -> None:
+    """Take no site without any object for one that has nothing to bring, or to prove.
+
+    Raises:
+        ScanError: there is no object, signature or link at all.
+    """
+    if not rootings(inventory):
+        site, servers = inventory.metadata.site, inventory.metadata.servers
+        raise ScanError(
+            f"site {site} holds no object at all, so there is nothing to bring or to compare",
+            server=", ".join(servers),
+            cause="an export may not be mounted, or a url or a cache's path may be wrong",
+            next_step=f"look at the servers, mend that, then `cachemig scan {site}`",
+        )
+
+
+def _tell_doubts(inventory: Inventory, tell: Tell) -> None:
+    """Say which roots look as if they were not mounted; only a person can know."""
+    holding = {rooting.server for rooting in rootings(inventory)}
+    for server in inventory.metadata.servers:
+        if server not in holding:
+            tell(
+                Notice(
+                    f"{server} holds no object at all: if it should, its export is not mounted,"
+                    " or its url or a cache's path is wrong"
+                )
+            )
 
 
 def scanned_or_saved(config: Config, site: Site, tell: Tell) -> Inventory:

@@ -26,6 +26,7 @@ from cachemig.engine.limits import SharedLimit
 from cachemig.engine.pair import Job, PairRun
 from cachemig.engine.routes import Detour, Route, route
 from cachemig.engine.scan import FULL_SCAN_INTERVAL
+from cachemig.engine.survey import refuse_empty
 from cachemig.errors import CachemigError, most_severe
 from cachemig.files import effective_maps
 
@@ -51,9 +52,11 @@ def plan_sync(
     """Decide what goes where, and write that down at `path`.
 
     Raises:
+        ScanError: the old site holds nothing at all.
         ShardMapError: the new site has several servers and no shard map.
         UsageError: the way that was asked for is not possible.
     """
+    refuse_empty(inventory)
     old = config.site(inventory.metadata.site)
     maps = effective_maps(new, config.caches, config.state_dir)
     plan = make_plan(inventory, Destination(new.name, maps), path)

@@ -8,7 +8,7 @@ from cachemig.catalog.presence import Presence, PresenceTotal, State, presence
 from cachemig.config import Config, Site
 from cachemig.core.events import Tell
 from cachemig.engine.scan import ScanOptions
-from cachemig.engine.survey import saved_inventory, scan_site, scanned_or_saved
+from cachemig.engine.survey import refuse_empty, saved_inventory, scan_site, scanned_or_saved
 from cachemig.errors import ExitCode, worst
 from cachemig.files import effective_maps
 
@@ -33,10 +33,11 @@ def compared_sites(
         ShardMapError: the new site has several servers and no shard map.
         FormatError: the old site does not answer and was never scanned.
         AccessError: the new site does not answer.
-        ScanError: a cache could not be read whole.
+        ScanError: a cache could not be read whole, or the old site holds nothing at all.
     """
     maps = effective_maps(new, config.caches, config.state_dir)
     before = saved_inventory(config, old, tell) if saved else scanned_or_saved(config, old, tell)
+    refuse_empty(before)
     after = scan_site(config, new, ScanOptions(), tell).inventory
     with presence(before, Destination(new.name, maps), after) as answer:
         yield answer

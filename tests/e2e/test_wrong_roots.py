@@ -1,0 +1,76 @@
+"""Roots that are not what they seem: not mounted, or a level off."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.sites import Ran, Sites, contents, fill
+
+OBJECTS = 12
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> Sites:
+    """An old server that holds nothing, and a new one."""
+    sites = Sites(tmp_path)
+    sites.add("old", "nfs-1")
+    sites.add("new", "nfs-9")
+    sites.write()
+    return sites
+
+
+def notices(ran: Ran) -> str:
+    """All remarks of a run."""
+    return "\n".join(event["text"] for event in ran.events if event["type"] == "notice")
+
+
+def test_a_site_that_is_empty_at_its_first_scan_is_named(sites: Sites) -> None:
+    """Nothing tells it from an export that is not mounted."""
+    ran = sites.run("scan", "old")
+
+    assert ran.code == 0
+    assert "nfs-1 holds no object at all" in notices(ran)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("sync", "old", "new"),
+        ("sync", "old", "new", "--dry-run"),
+        ("sync", "old", "new", "--saved"),
+        ("verify", "presence", "old", "new"),
+        ("verify", "presence", "old", "new", "--saved"),
+    ],
+)
+def test_an_empty_old_site_proves_nothing(sites: Sites, command: tuple[str, ...]) -> None:
+    """That all of nothing is at the new site would let people go of the old one."""
+    assert sites.run("scan", "old").code == 0
+
+    ran = sites.run(*command)
+
+    assert (ran.code, ran.error["slug"]) == (3, "scan"), ran.err.decode()
+    assert ran.error["server"] == "nfs-1"
+    assert ran.error["next_step"]
+    assert "has everything" not in notices(ran)
+
+
+def test_one_empty_server_of_several_is_named_and_the_others_are_brought(sites: Sites) -> None:
+    """A server may have been added to a site a moment ago."""
+    fill(sites.add("old", "nfs-2"), range(OBJECTS))
+
+    ran = sites.sync()
+
+    assert (ran.code, ran.counts) == (0, {"published": OBJECTS}), ran.err.decode()
+    assert "nfs-1 holds no object at all" in notices(ran)
+    assert "nfs-2" not in notices(ran).split("holds no object")[0]
+
+
+def test_an_empty_new_site_is_no_error(sites: Sites) -> None:
+    """It is empty by nature, and presence says what is missing there."""
+    old = sites.servers["old"][0].root
+    fill(old, range(OBJECTS))
+
+    assert sites.run("scan", "new").code == 0
+    assert sites.run("verify", "presence", "old", "new").code == 5
+    assert sites.sync().code == 0
+    assert contents(sites.servers["new"][0].root) == contents(old)
