@@ -125,16 +125,25 @@ def cut(consignments: Iterable[Consignment], batch_bytes: int = BATCH_BYTES) -> 
 
 
 def consign(row: PlanRow, paths: Sequence[str], there: Sequence[FileStat | None]) -> Consignment:
-    """Compare a planned object with what lies under its paths, by name and size."""
-    wanted, outcomes = [], {}
+    """Compare a planned object with what lies under its paths, by name and size.
+
+    What lies under a companion's name and is no file fails the object: an archive goes to
+    no place where its companion can not be.
+    """
+    wanted: list[WantedFile] = []
+    outcomes: dict[str, Outcome] = {}
+    blocked = ""
     for file, path, found in zip(row.files, paths, there, strict=True):
         if found is None:
             wanted.append(WantedFile(path, path, file.size_bytes, file.mtime_ns))
         elif found.size_bytes == file.size_bytes:
             outcomes[path] = Outcome.PRESENT
+        elif found.size_bytes < 0 and path != paths[-1]:
+            outcomes[path] = Outcome.FAILED
+            blocked = f"there already: {path.rpartition('/')[2]} is not a regular file"
         else:
             outcomes[path] = Outcome.FOREIGN
-    return Consignment(row, paths[-1], tuple(wanted), outcomes)
+    return Consignment(row, paths[-1], () if blocked else tuple(wanted), outcomes, cause=blocked)
 
 
 def stale_times(

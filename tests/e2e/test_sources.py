@@ -337,6 +337,22 @@ def test_a_link_under_a_final_name_is_replaced(sites):
     assert not temps(new)
 
 
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_under_a_companions_name_is_told(make, sites):
+    """Each run says so, and the archive waits for its companion; the rest arrives."""
+    old, new = roots(sites)
+    blocked, *others = fill(old, range(3))
+    (new / blocked).parent.mkdir(parents=True)
+    make(new / f"{blocked}.siginfo")
+
+    runs = [sites.sync(), sites.sync()]
+
+    assert [ran.code for ran in runs] == [3, 3]
+    assert [outcomes(ran) for ran in runs] == [{blocked: "failed"}] * 2
+    assert all("siginfo is not a regular file" in e["cause"] for e in runs[0].objects("failed"))
+    assert all((new / path).exists() for path in others)
+
+
 def test_links_at_the_source_are_copied_as_files_or_told(sites):
     """One that leads below a root of that site is resolved; no other is followed."""
     old, new = roots(sites)

@@ -226,6 +226,18 @@ def test_a_planned_object_is_compared_by_name_and_size(row, there):
     assert [wanted.path for wanted in item.wanted] == [p for p in paths if p not in item.outcomes]
 
 
+@pytest.mark.parametrize("archive", [None, FileStat(1, 0)], ids=["lacking", "there"])
+def test_what_can_not_be_a_companion_fails_its_object(archive: FileStat | None):
+    """A folder or pipe under its name is told; the archive does not go without its companion."""
+    row = row_of(1, 1)
+
+    item = consign(row, row.paths("v95"), [FileStat(-1, 0), archive])
+
+    assert item.outcome is Outcome.FAILED
+    assert "not a regular file" in item.cause
+    assert not item.wanted
+
+
 @given(row=rows, there=st.lists(founds, min_size=3, max_size=3))
 def test_times_move_forward_only_and_not_for_a_trifle(row, there):
     """A present file gets the source's time when that is newer by more than the slack."""
