@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from cachemig.catalog.inventory import Inventory, inventory_path, open_inventory
-from cachemig.catalog.rooting import rootings
+from cachemig.catalog.rooting import Rooting, rootings
 from cachemig.config import Config, Site
 from cachemig.core.events import Notice, Tell
 from cachemig.core.units import print_duration
@@ -55,8 +55,9 @@ def refuse_empty(inventory: Inventory) -> None:
 
 
 def _tell_doubts(inventory: Inventory, tell: Tell) -> None:
-    """Say which roots look as if they were not mounted; only a person can know."""
-    holding = {rooting.server for rooting in rootings(inventory)}
+    """Say which roots look as if they were wrong; only a person can know."""
+    found = rootings(inventory)
+    holding = {rooting.server for rooting in found}
     for server in inventory.metadata.servers:
         if server not in holding:
             tell(
@@ -65,6 +66,25 @@ def _tell_doubts(inventory: Inventory, tell: Tell) -> None:
                     " or its url or a cache's path is wrong"
                 )
             )
+    for rooting in found:
+        doubt = _doubt(rooting)
+        if doubt:
+            tell(Notice(f"{rooting.server}, cache {rooting.cache}: {doubt}"))
+
+
+def _doubt(rooting: Rooting) -> str:
+    """Why a root may be a level off; empty when nothing speaks for it."""
+    if rooting.misplaced * 2 > rooting.objects:
+        return (
+            f"{rooting.misplaced} of {rooting.objects} objects lie where no build looks for them;"
+            " is the root, or the cache's path, a level too low?"
+        )
+    if rooting.all_below:
+        return (
+            f"all objects lie below {rooting.all_below}/, and none directly below a slot;"
+            " is the root, or the cache's path, a level too high?"
+        )
+    return ""
 
 
 def scanned_or_saved(config: Config, site: Site, tell: Tell) -> Inventory:

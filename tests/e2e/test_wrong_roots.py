@@ -74,3 +74,50 @@ def test_an_empty_new_site_is_no_error(sites: Sites) -> None:
     assert sites.run("verify", "presence", "old", "new").code == 5
     assert sites.sync().code == 0
     assert contents(sites.servers["new"][0].root) == contents(old)
+
+
+@pytest.mark.parametrize("command", [("scan", "old"), ("sync", "old", "new", "--dry-run")])
+@pytest.mark.parametrize("native", ["", "universal"])
+def test_a_root_one_level_too_high_is_asked_about(
+    tmp_path: Path, command: tuple[str, ...], native: str
+) -> None:
+    """What lies below `sstate/` looks like objects of a native directory."""
+    sites = Sites(tmp_path)
+    old = sites.add("old", "nfs-1")
+    sites.add("new", "nfs-9")
+    fill(old / "sstate", range(OBJECTS))
+    fill(old / "sstate", range(100, 100 + OBJECTS), native=native)
+    sites.write()
+
+    ran = sites.run(*command)
+
+    assert ran.code == 0
+    assert "all objects lie below sstate/" in notices(ran)
+    assert "too high?" in notices(ran)
+
+
+def test_a_root_one_level_too_low_is_asked_about(sites: Sites) -> None:
+    """All objects of a slot lie in directories that name no slot."""
+    (server,) = sites.servers["old"]
+    (slot,) = {path[:2] for path in fill(server.root, [7])}
+    sites.servers["old"] = [server._replace(url=str(server.root / slot))]
+    sites.write()
+
+    ran = sites.run("scan", "old")
+
+    assert ran.code == 0
+    assert "1 of 1 objects lie where no build looks for them" in notices(ran)
+    assert "too low?" in notices(ran)
+
+
+def test_a_root_at_its_level_is_not_asked_about(sites: Sites) -> None:
+    """Though much of a cache lies in native directories, and something is misplaced."""
+    (server,) = sites.servers["old"]
+    fill(server.root, range(2))
+    fill(server.root, range(10, 20), native="universal")
+    fill(server.root / "attic" / "ff" / "ff", [30])
+
+    ran = sites.run("scan", "old")
+
+    assert ran.code == 0
+    assert "?" not in notices(ran)
