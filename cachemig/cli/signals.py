@@ -1,5 +1,7 @@
 """Signals that end a run: turned into one exception, raised where it does no harm."""
 
+import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -9,6 +11,8 @@ from types import FrameType
 from cachemig.errors import ExitCode
 
 GRACE_S = 3.0
+_STOPPING = b"cachemig: stopping; press Ctrl-C again to kill\n"
+_ERASE_BARS = b"\r\x1b[J"
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -21,7 +25,7 @@ class Stopped(BaseException):
 
 
 class StopSignals:
-    """Raises `Stopped` in the main thread at the first signal; a second one kills.
+    """Raises `Stopped` in the main thread at the first signal, and says so; a second one kills.
 
     Args:
         overdue: called in a thread of its own when the run has not ended `GRACE_S` later,
@@ -68,6 +72,7 @@ class StopSignals:
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
         self.release()
+        _acknowledge()
         self._received = number
         timer = threading.Timer(GRACE_S, self._overdue, (ExitCode(128 + number),))
         timer.daemon = True
@@ -78,3 +83,9 @@ class StopSignals:
     def _stop(self) -> None:
         number, self._received = self._received, 0
         raise Stopped(number)
+
+
+def _acknowledge() -> None:
+    """Say at once that the signal was heard; past all locks and buffers, which may be held."""
+    with contextlib.suppress(OSError):
+        os.write(2, (_ERASE_BARS if os.isatty(2) else b"") + _STOPPING)

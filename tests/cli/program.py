@@ -1,5 +1,6 @@
 """The real program with one more command, `act`, that ends in every way a command can."""
 
+import contextlib
 import sys
 import threading
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from cachemig import errors
 from cachemig.agent.protocol import Outcome
 from cachemig.cli.app import app, main
 from cachemig.cli.run import Run, framed
+from cachemig.cli.signals import Stopped
 from cachemig.core.events import ObjectDone, SyncPlanned
 
 
@@ -57,6 +59,14 @@ def wait(run: Run) -> None:
     threading.Event().wait(60)
 
 
+def stuck(run: Run) -> None:
+    """Wait for something that no exception cuts short."""
+    run.say("stuck")
+    while True:
+        with contextlib.suppress(Stopped):
+            threading.Event().wait(60)
+
+
 def flood(run: Run) -> None:
     """Tell events until something stops it."""
     while True:
@@ -78,6 +88,7 @@ ACTIONS: dict[str, Callable[[Run], None]] = {
     "fail": lambda run: run.fail(errors.ExitCode.INTEGRITY),
     "show": show,
     "wait": wait,
+    "stuck": stuck,
     "flood": flood,
     "threads": threads,
     "config": lambda run: run.say(", ".join(run.config.sites)),

@@ -334,3 +334,19 @@ def test_secrets_are_not_repeated(tmp_path):
 
     assert run.returncode == 2
     assert "hunter2" not in run.stdout
+
+
+def test_a_signal_is_answered_at_once_and_a_second_one_kills(tmp_path):
+    """Whoever pressed Ctrl-C knows that it was heard, though the work takes seconds to end."""
+    command = [sys.executable, str(PROGRAM), "act", "stuck", "--json"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while "stuck" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.readline() == "cachemig: stopping; press Ctrl-C again to kill\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=LIMIT_S) == -signal.SIGINT
