@@ -133,9 +133,7 @@ class Run:
         self.tell(self._started)
 
     def tell(self, event: Event) -> None:
-        """Print an event wherever it belongs, and add up what was done; any thread may call.
-
-        After run_end nothing more is told.
+        """Print an event wherever it belongs, and add it up; any thread may. run_end is the last.
 
         Raises:
             OutputError: standard output or the run log can not be written; stop the work.
@@ -155,11 +153,18 @@ class Run:
 
     def echo(self, text: str) -> None:
         """Print a result made of text on standard output; on standard error with --json."""
-        with self._signals.shield():
+        with self._signals.shield(), self._lock:
             if self.json:
                 self._console.write(text)
             else:
+                self._console.clear()
                 self._stdout.write(text.encode("utf-8", "backslashreplace") + b"\n")
+
+    def ask(self, question: str) -> str:
+        """Have a person at the terminal answer a question."""
+        self._console.clear()
+        print(question, end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip()
 
     def show(self, table: str, rows: Iterable[object]) -> None:
         """Print NamedTuples or dataclasses as a table, or as events with --json."""
@@ -197,7 +202,9 @@ class Run:
             with contextlib.suppress(OSError):
                 kept.write_text(text, encoding="utf-8", errors="backslashreplace")
                 return f"in {kept}"
-        self._console.write(text)
+        with self._lock:
+            self._console.clear()
+            self._console.write(text)
         return "above"
 
     def fail(self, code: ExitCode) -> None:
@@ -215,7 +222,6 @@ class Run:
         code = self.exit_code()
         resume = "" if code in _NOTHING_TO_RESUME else shlex.join(["cachemig", *self.argv])
         self.tell(RunEnded(code, self._planned, self._tally, resume))
-        self._console.close()
         return code
 
     @property

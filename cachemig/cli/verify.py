@@ -59,7 +59,7 @@ def presence(
     ssh_client: SshClientOption = None,
 ) -> None:
     """Check that NEW has what OLD holds, on the servers where builds will look for it."""
-    from cachemig.engine.verify import compared_sites, presence_code
+    from cachemig.engine.verify import compared_sites, presence_code, refuse_uncompared
     from cachemig.errors import ExitCode
 
     config = run.config.with_ssh_client(ssh_client)
@@ -70,9 +70,10 @@ def presence(
         _show(run, "presence", totals)
         code = presence_code(totals)
         _list(run, "absent", _absences(answer.absent()))
+    run.fail(code)
+    refuse_uncompared(config, totals)
     if code is ExitCode.OK:
         run.say(f"{new} has everything that {old} holds, where builds will look for it")
-    run.fail(code)
 
 
 @app.command()
@@ -135,12 +136,12 @@ def quarantine(
     if dry_run:
         return
     if not yes:
-        _confirm(plan)
+        _confirm(run, plan)
     _show(run, "set_aside", list(perform_quarantine(config, chosen, plan, run.run_id)))
     run.say("each server's .cachemig/aside.jsonl keeps the old names; nothing was deleted")
 
 
-def _confirm(plan: "list[DamagedArchive]") -> None:
+def _confirm(run: Run, plan: "list[DamagedArchive]") -> None:
     """Have the operator type an answer; nobody else can.
 
     Raises:
@@ -151,9 +152,8 @@ def _confirm(plan: "list[DamagedArchive]") -> None:
             "nobody is at a terminal to confirm; nothing was touched",
             next_step="look at the list, then run the command with --yes",
         )
-    print(f'Type "{_ANSWER}" to rename these {len(plan)} archives: ', end="", file=sys.stderr)
-    sys.stderr.flush()
-    if sys.stdin.readline().strip() != _ANSWER:
+    archives = "this archive" if len(plan) == 1 else f"these {len(plan)} archives"
+    if run.ask(f'Type "{_ANSWER}" to rename {archives}: ') != _ANSWER:
         raise UsageError("not confirmed; nothing was touched", next_step="run it again if wanted")
 
 

@@ -1,5 +1,6 @@
 """Events as plain lines for people, on standard error."""
 
+import contextlib
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import TextIO
@@ -21,6 +22,7 @@ from cachemig.core.events import (
 )
 from cachemig.core.quoting import printable
 from cachemig.errors import ExitCode
+from cachemig.report.minutes import MinuteLines
 
 _FINE = frozenset({Outcome.PUBLISHED, Outcome.PRESENT, Outcome.FOREIGN})
 
@@ -49,12 +51,16 @@ _LEAST_DETAIL: Mapping[type[Event], Detail] = {
 
 
 class Console:
-    """Prints what a person should read of the events, and progress on a terminal."""
+    """Prints what a person should read of the events, and how far the work is.
+
+    Progress is drawn as bars on a terminal; elsewhere it is a line a minute.
+    """
 
     def __init__(self, stream: TextIO, detail: Detail) -> None:
         self._stream = stream
         self._detail = detail
         self._progress = None
+        self._minutes = MinuteLines()
         if detail is not Detail.QUIET and stream.isatty():
             from cachemig.report.progress import Progress  # noqa: PLC0415  slow to import
 
@@ -62,8 +68,14 @@ class Console:
 
     def tell(self, event: Event) -> None:
         """Print one event, if it matters at this level of detail."""
-        if self._progress is not None:
-            self._progress.tell(event)
+        if isinstance(event, RunEnded):
+            self.clear()
+        elif self._progress is not None:
+            with contextlib.suppress(OSError):
+                self._progress.tell(event)
+        elif self._detail is not Detail.QUIET:
+            for line in self._minutes.lines(event):
+                self.write(printable(line))
         if self._detail >= _least_detail(event):
             self.write(printable(str(event)))
 
@@ -77,10 +89,11 @@ class Console:
         except OSError:
             self._detail = Detail.QUIET
 
-    def close(self) -> None:
-        """End the lines of the progress bars."""
+    def clear(self) -> None:
+        """Take the progress bars off the screen, since something else is printed there now."""
         if self._progress is not None:
-            self._progress.close()
+            with contextlib.suppress(OSError):
+                self._progress.clear()
 
 
 def _least_detail(event: Event) -> Detail:

@@ -13,6 +13,8 @@ from cachemig.core import events
 from cachemig.core.outcomes import Amount, Tally
 from cachemig.errors import ExitCode
 from cachemig.report.console import Console, Detail
+from cachemig.report.minutes import MinuteLines
+from tests.screen import Screen
 
 SYNC = [
     events.SyncPlanned("nfs-1", "nfs-8", 4, 4 * 2**20),
@@ -45,7 +47,7 @@ def seen():
             console = Console(terminal, detail)
             for event in shown:
                 console.tell(event)
-            console.close()
+            console.clear()
         reader.join(timeout=30)
         os.close(ours)
         return received.decode()
@@ -59,12 +61,12 @@ def told(shown, detail=Detail.NORMAL):
     console = Console(stream, detail)
     for event in shown:
         console.tell(event)
-    console.close()
+    console.clear()
     return stream.getvalue()
 
 
 def test_a_terminal_sees_objects_bytes_and_time_left_for_each_pair_and_in_all(seen):
-    """The last state of each bar stays on the screen."""
+    """Nothing of it stays on the screen; what was told meanwhile does."""
     screen = seen(SYNC)
 
     assert "nfs-1 -> nfs-8 |" in screen
@@ -73,7 +75,16 @@ def test_a_terminal_sees_objects_bytes_and_time_left_for_each_pair_and_in_all(se
     assert "3.00M/5.00M" in screen
     assert "3/5 objects" in screen
     assert "left" in screen
-    assert "nfs-2: the connection broke: reset; trying again in 2s\r\n" in screen
+    assert Screen().feed(screen).lines == ["nfs-2: the connection broke: reset; trying again in 2s"]
+
+
+def test_what_is_there_already_is_not_shown_as_bytes_to_send(seen):
+    """A bar of bytes that never move would be a riddle."""
+    there = events.ObjectsCounted("nfs-1", "nfs-8", Outcome.PRESENT, 4, 4 * 2**20)
+    screen = seen([SYNC[0], there, events.SyncProgress("nfs-1", "nfs-8", 4, 0)])
+
+    assert "in all, 4/4 objects, nothing to send" in screen
+    assert "?" not in screen
 
 
 def test_scans_and_checks_are_seen_by_server(seen):
@@ -89,6 +100,32 @@ def test_scans_and_checks_are_seen_by_server(seen):
 def test_one_pair_needs_one_bar(seen):
     """The sum of one is itself."""
     assert "nfs-1 -> nfs-8 |" not in seen([SYNC[0], SYNC[2]])
+
+
+def test_a_log_gets_one_line_a_minute():
+    """However many events there are; none before the first minute is over."""
+    now_s = 1000.0
+    minutes = MinuteLines(lambda: now_s)
+    told = []
+    for event in SYNC[:2] + [SYNC[2], SYNC[4]] * 8:
+        told += minutes.lines(event)
+        now_s += 10
+
+    line = "3 of 5 objects done, 3.0 MiB of 5.0 MiB sent"
+    assert told == [line, line]
+
+
+def test_a_log_is_told_of_scans_and_checks_by_server():
+    """Each server's last word; a scan that is over is not told while a sync goes on."""
+    now_s = 0.0
+    minutes = MinuteLines(lambda: now_s)
+    scans = [events.ScanProgress(name, 12, 3456) for name in ("nfs-1", "nfs-2")]
+    assert [line for event in scans for line in minutes.lines(event)] == []
+    now_s = 61.0
+
+    assert list(minutes.lines(scans[0])) == [str(scan) for scan in scans]
+    now_s = 122.0
+    assert list(minutes.lines(SYNC[0])) == []
 
 
 def test_what_is_no_terminal_gets_lines_only():
