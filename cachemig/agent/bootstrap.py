@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import zlib
@@ -39,20 +40,33 @@ BOOTSTRAP = (
 
 _LOADER = """
 import types
+from importlib.machinery import ModuleSpec
 if sys.version_info < (3, 9):
     sys.stderr.write("cachemig: python3 is too old here: the agent needs Python 3.9 or newer\\n")
     sys.exit(1)
+
+class Sources:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        ours = name.partition("cachemig_agent.")[2] in sources
+        return ModuleSpec(name, Sources) if ours else None
+
+    @staticmethod
+    def create_module(spec):
+        return None
+
+    @staticmethod
+    def exec_module(module):
+        name = module.__name__.partition(".")[2]
+        exec(compile(sources[name], "cachemig_agent/" + name + ".py", "exec"), module.__dict__)
+
 package = types.ModuleType("cachemig_agent")
 package.__path__ = []
 sys.modules["cachemig_agent"] = package
-for name, text in sources.items():
-    module = types.ModuleType("cachemig_agent." + name)
-    module.__package__ = "cachemig_agent"
-    sys.modules[module.__name__] = module
-    setattr(package, name, module)
-    exec(compile(text, "cachemig_agent/" + name + ".py", "exec"), module.__dict__)
-package.bootstrap.received = b
-package.serve.main()
+sys.meta_path.insert(0, Sources)
+from cachemig_agent import bootstrap, serve
+bootstrap.received = b
+serve.main()
 """
 
 received: bytes | None = None
@@ -67,6 +81,7 @@ def bundle() -> bytes:
     return b"%08d" % len(body) + body
 
 
+@functools.cache
 def _pack() -> bytes:
     folder = os.path.dirname(os.path.abspath(__file__))
     sources = {}

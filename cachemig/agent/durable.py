@@ -8,37 +8,19 @@ import fcntl
 import os
 import time
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
-from .tree import Tree, spare_descriptors
+from .tree import Tree, file_system_type, is_network, spare_descriptors
 
-_NETWORK_TYPES = ("nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "glusterfs", "lustre")
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
 _SLOW_SYNC_S = 2.0
 _FSYNC_THREADS = 8
 _FSYNC_AT_ONCE = 128
 _TURN_INTERVAL_S = 0.005
 TURN_LIMIT_S = 5.0
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-def file_system_type(fd: int) -> str:
-    """The mount's type as the kernel names it; empty when it can not be told."""
-    device = os.fstat(fd).st_dev
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            for line in file:
-                before, _, after = line.partition(" - ")
-                if before.split()[2] == wanted:
-                    return after.split()[0]
-    except OSError:
-        pass
-    return ""
-
-
-def is_network(fs_type: str) -> bool:
-    """Whether a file system lives on another machine (or in a program we know nothing of)."""
-    return fs_type in _NETWORK_TYPES or fs_type.startswith("fuse") or not fs_type
 
 
 class Durability:
@@ -130,6 +112,9 @@ class Durability:
 
     def _sync_each(self, paths: list[str]) -> None:
         if self._pool is None:
+            # It takes a fifth of an agent's start, and few agents ever sync by file.
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
             self._pool = ThreadPoolExecutor(_FSYNC_THREADS, thread_name_prefix="fsync")
         waiting = list(dict.fromkeys(paths))
         at_once = spare_descriptors(_FSYNC_AT_ONCE)

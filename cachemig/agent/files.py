@@ -7,7 +7,7 @@ import stat
 import time
 from typing import Any
 
-from . import archive, deep
+from . import archive
 from .source import Unreadable, digest_of, open_source
 from .tree import Tree
 from .walk import Links
@@ -42,7 +42,11 @@ def digest(tree: Tree, path: str) -> list[Any]:
 
 def check(tree: Tree, links: Links, path: str, *, deep_check: bool) -> list[Any]:
     """Path, size, what is wrong with the archive, and why it could not be looked at."""
-    inspect = deep.check_file if deep_check else archive.check_file
+    inspect = archive.check_file
+    if deep_check:
+        from . import deep  # noqa: PLC0415 - no other agent needs tarfile and all behind it
+
+        inspect = deep.check_file
     try:
         fd = open_source(tree, links, path)
     except Unreadable as trouble:

@@ -9,27 +9,18 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 from .durable import Durability
 from .frames import Channel, PeerLost
 from .protocol import Kind, Outcome
 from .publish import Batch, Incoming, Linker, Receiver, Result, refused
-from .root import OwnFiles
+from .root import Origin, OwnFiles
 from .source import PART, file_end
 from .tree import Tree
 
 _BATCHES_WAITING = 2
 _END_WAIT_S = 30.0
-
-
-class Origin(NamedTuple):
-    """Who sends, for the receipts."""
-
-    run_id: str
-    writer: str
-    server: str
-    source_site: str
 
 
 class Intake:

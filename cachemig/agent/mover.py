@@ -171,3 +171,13 @@ class Mover:
         for request in list(self._open):
             if self._open.pop(request, None):
                 self._channel.send_json(Kind.ERROR, request, why)
+
+
+def why_lost(end: str, peer: Peer, error: Exception) -> Any:
+    """What the controlling side needs to explain why an end can not be reached from here."""
+    if isinstance(error, AgentError):
+        return {**error.about, "end": end}
+    about = {"code": "lost", "end": end, "message": str(error)}
+    about["returncode"] = str(peer.returncode())
+    about["stderr"] = peer.stderr_text()
+    return about

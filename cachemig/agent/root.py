@@ -7,11 +7,10 @@ import fcntl
 import json
 import os
 import re
-import socket
 import stat
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from .protocol import ASIDE_PREFIX, OWN_DIRECTORY, TEMP_PREFIX
 from .tree import BadPath, Tree
@@ -30,6 +29,15 @@ _WRITER = re.compile(r".+-[0-9a-f]+\.[0-9a-f]+\.[0-9a-f]+")
 
 class Locked(Exception):
     """Another run holds the root; the text is what its holder wrote about itself."""
+
+
+class Origin(NamedTuple):
+    """Who sends, for the receipts."""
+
+    run_id: str
+    writer: str
+    server: str
+    source_site: str
 
 
 class OwnFiles:
@@ -56,7 +64,7 @@ class OwnFiles:
         about = {
             "run_id": run_id,
             "who": who,
-            "host": socket.gethostname(),
+            "host": os.uname().nodename,
             "pid": os.getpid(),
             "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }

@@ -5,25 +5,23 @@ from __future__ import annotations
 import errno
 import grp
 import os
-import platform
-import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import files
-from .durable import file_system_type
 from .frames import Channel, Frame, PeerLost, error_payload, unpack_json
-from .intake import Intake, Origin
-from .mover import DialledSource, LocalSource, Mover, Source
-from .peer import AgentError, Peer
 from .protocol import PROTOCOL_VERSION, Kind
-from .root import Locked, OwnFiles
+from .root import Locked, Origin, OwnFiles
 from .source import read_batch
-from .tree import BadPath, Tree
+from .tree import BadPath, Tree, file_system_type
 from .walk import Links, WalkFailed, walk
+
+if TYPE_CHECKING:
+    from .intake import Intake
+    from .mover import Mover, Source
 
 _ROWS_AT_ONCE = 2000
 _ROWS_INTERVAL_S = 1.0
@@ -146,6 +144,8 @@ class Agent:
         self._links = Links([self._tree, *_trees(arguments.get("follow", []))])
         self._origin = Origin(*(str(arguments.get(field, "")) for field in Origin._fields))
         if self._origin.writer:
+            from .intake import Intake  # noqa: PLC0415 - what only some agents do is not compiled
+
             self._prove_group()
             self._intake = Intake(self._channel, self._tree, self._origin, self._gid)
         self._reply(request, self._about())
@@ -159,8 +159,8 @@ class Agent:
     def _about(self) -> Any:
         return {
             "protocol": PROTOCOL_VERSION,
-            "host": socket.gethostname(),
-            "python": platform.python_version(),
+            "host": os.uname().nodename,
+            "python": sys.version.split()[0],
             "pid": os.getpid(),
             "file_system": file_system_type(self._root.fd),
         }
@@ -178,13 +178,16 @@ class Agent:
 
     def _dial(self, request: int, arguments: Arguments) -> None:
         """Start an agent at one end of a mover; with the destination the mover is ready."""
+        from .mover import DialledSource, LocalSource, Mover, why_lost  # noqa: PLC0415
+        from .peer import AgentError, Peer  # noqa: PLC0415
+
         self._outlast(arguments)
         limits = float(arguments["wait_s"]), float(arguments["silence_limit_s"])
         peer = Peer(arguments["argv"], *limits)
         try:
             about = peer.call("open", **arguments["open"])
         except (PeerLost, AgentError) as error:
-            self._refuse(request, _lost(arguments["end"], peer, error))
+            self._refuse(request, why_lost(arguments["end"], peer, error))
             peer.close()
             return
         if arguments["end"] == "source":
@@ -262,16 +265,6 @@ def _group_id(group: str) -> int:
 
 def _trees(paths: list[str]) -> list[Tree]:
     return [Tree(path) for path in paths if os.path.isdir(path)]
-
-
-def _lost(end: str, peer: Peer, error: Exception) -> Any:
-    """What the controlling side needs to explain why an end can not be reached from here."""
-    if isinstance(error, AgentError):
-        return {**error.about, "end": end}
-    about = {"code": "lost", "end": end, "message": str(error)}
-    about["returncode"] = str(peer.returncode())
-    about["stderr"] = peer.stderr_text()
-    return about
 
 
 def _die(about: threading.ExceptHookArgs) -> None:

@@ -19,6 +19,7 @@ _OPEN_BELOW_MAX = 32  # the last ones, since an object's files lie together
 DIRECTORY_MODE = 0o2775
 NAME_BYTES = 255
 _PARTS_MAX = 64
+_NETWORK_TYPES = ("nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "glusterfs", "lustre")
 _NO_NAMES = frozenset({"", ".", ".."})
 
 
@@ -47,6 +48,26 @@ def spare_descriptors(wanted: int) -> int:
     """How many of the wanted descriptors may be held open, where their number is limited."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return wanted if limit == resource.RLIM_INFINITY else min(wanted, limit // 4)
+
+
+def file_system_type(fd: int) -> str:
+    """The mount's type as the kernel names it; empty when it can not be told."""
+    device = os.fstat(fd).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                before, _, after = line.partition(" - ")
+                if before.split()[2] == wanted:
+                    return after.split()[0]
+    except OSError:
+        pass
+    return ""
+
+
+def is_network(fs_type: str) -> bool:
+    """Whether a file system lives on another machine (or in a program we know nothing of)."""
+    return fs_type in _NETWORK_TYPES or fs_type.startswith("fuse") or not fs_type
 
 
 class _OpenDirectories:
