@@ -90,12 +90,20 @@ def scan(site: ScannedSite, state_dir: Path, options: ScanOptions, tell: Tell) -
     path = inventory_path(state_dir, site.name)
     previous = open_inventory(path) if path.exists() else None
     began_at = datetime.now(UTC)
-    full_scan_at = _last_full_scan(previous, options, began_at)
+    full_scan_at = began_at if options.full else _last_full_scan(previous, site, began_at)
     with inventory_writer(state_dir, previous) as writer:
         run = _ScanRun(site, writer, tell, skip=full_scan_at < began_at)
         counts = run.on_all_servers(run.read)
-        servers = tuple(store.server for store in site.stores)
-        writer.combine(InventoryMetadata(site.name, servers, began_at, full_scan_at))
+        writer.combine(
+            InventoryMetadata(
+                site=site.name,
+                servers=tuple(store.server for store in site.stores),
+                scanned_at=began_at,
+                full_scan_at=full_scan_at,
+                folders=site.folders,
+                absent=() if options.allow_empty else run.absent(previous),
+            )
+        )
         if not options.allow_empty:
             _refuse_emptied(writer.emptied(_places(site)))
         checked = sum(run.on_all_servers(run.check)) if options.check_archives else 0
@@ -123,6 +131,7 @@ class _ScanRun:
         self._racy_since_ns = time.time_ns() - _RACY_NS
         self._stop = threading.Event()
         self._writing = threading.Lock()
+        self._caches_seen: set[str] = set()
 
     def on_all_servers(self, work: Callable[[Store], Answer]) -> list[Answer]:
         """Do some work for every server at once; the first error stops them all."""
@@ -159,6 +168,27 @@ class _ScanRun:
         self._tell(progress)
         return progress
 
+    def absent(self, previous: Inventory | None) -> tuple[str, ...]:
+        """Name the caches whose folder no server has, but for those that are known to be so.
+
+        They are told when the site holds other caches: it is not one that is still empty.
+        """
+        caches = [cache for cache in self._site.folders if cache not in self._caches_seen]
+        if previous is not None:
+            unclear = _moved_caches(previous, self._site).union(previous.metadata.absent)
+            accepted = previous.metadata.folders.keys() - unclear
+            caches = [cache for cache in caches if cache not in accepted]
+        for cache in caches if self._caches_seen else ():
+            self._tell(
+                ServerProblem(
+                    ", ".join(store.server for store in self._site.stores),
+                    f"no server of site {self._site.name} has cache {cache}",
+                    f"there is no folder {self._site.folders[cache]}",
+                    "is its path in cachemig.toml right?",
+                )
+            )
+        return tuple(caches)
+
     def check(self, store: Store) -> int:
         """Have a server walk the structure of its archives that were not checked yet."""
         waiting = self._writer.unchecked(store.server)
@@ -189,7 +219,9 @@ class _ScanRun:
         self, store: Store, place: CachePlace, known: Mapping[str, int]
     ) -> Iterator[DirectoryListing]:
         try:
-            yield from store.list(place.folder, known)
+            for listing in store.list(place.folder, known):
+                self._caches_seen.add(place.cache)
+                yield listing
         except ScanError as error:
             if not place.folder or (error.path, error.cause) != (place.folder, _NOT_THERE):
                 raise
@@ -206,12 +238,18 @@ class _ScanRun:
         return f"{place.path(archive.directory)}/{archive.name}".lstrip("/")
 
 
-def _last_full_scan(previous: Inventory | None, options: ScanOptions, now: datetime) -> datetime:
+def _last_full_scan(previous: Inventory | None, site: ScannedSite, now: datetime) -> datetime:
     """Tell when everything was last read: now, unless a recent enough scan can be built on."""
-    if previous is None or options.full:
+    if previous is None or _moved_caches(previous, site):
         return now
     last = previous.metadata.full_scan_at
     return last if timedelta(0) <= now - last <= FULL_SCAN_INTERVAL else now
+
+
+def _moved_caches(previous: Inventory, site: ScannedSite) -> set[str]:
+    """Name the caches that lay in another folder when the site was last scanned."""
+    before = previous.metadata.folders
+    return {cache for cache in before if site.folders.get(cache, before[cache]) != before[cache]}
 
 
 def _places(site: ScannedSite) -> list[CachePlace]:

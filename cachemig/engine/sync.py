@@ -20,6 +20,7 @@ from cachemig.core.events import Notice, ObjectDone, ServerProblem, SyncPlanned,
 from cachemig.core.outcomes import Tally
 from cachemig.engine.adapt import MAX_LANES
 from cachemig.engine.asking import Question
+from cachemig.engine.coverage import refuse_gaps
 from cachemig.engine.destinations import Destinations
 from cachemig.engine.held import HeldStore
 from cachemig.engine.limits import SharedLimit
@@ -52,10 +53,12 @@ def plan_sync(
     """Decide what goes where, and write that down at `path`.
 
     Raises:
-        ScanError: the old site holds nothing at all.
+        ScanError: the old site holds nothing at all, or nothing of a cache's folder.
+        FormatError: the inventory was made before cachemig.toml was changed.
         ShardMapError: the new site has several servers and no shard map.
         UsageError: the way that was asked for is not possible.
     """
+    refuse_gaps(config, inventory)
     refuse_empty(inventory)
     old = config.site(inventory.metadata.site)
     maps = effective_maps(new, config.caches, config.state_dir)

@@ -7,9 +7,10 @@ from cachemig.catalog.candidates import Destination
 from cachemig.catalog.presence import Presence, PresenceTotal, State, presence
 from cachemig.config import Config, Site
 from cachemig.core.events import Tell
+from cachemig.engine.coverage import refuse_gaps
 from cachemig.engine.scan import ScanOptions
 from cachemig.engine.survey import refuse_empty, saved_inventory, scan_site, scanned_or_saved
-from cachemig.errors import ExitCode, worst
+from cachemig.errors import ExitCode, GateClosedError, worst
 from cachemig.files import effective_maps
 
 _CODES = {
@@ -31,16 +32,35 @@ def compared_sites(
 
     Raises:
         ShardMapError: the new site has several servers and no shard map.
-        FormatError: the old site does not answer and was never scanned.
+        FormatError: the old site does not answer and was never scanned, or cachemig.toml was
+            changed since then.
         AccessError: the new site does not answer.
         ScanError: a cache could not be read whole, or the old site holds nothing at all.
     """
     maps = effective_maps(new, config.caches, config.state_dir)
     before = saved_inventory(config, old, tell) if saved else scanned_or_saved(config, old, tell)
+    refuse_gaps(config, before)
     refuse_empty(before)
     after = scan_site(config, new, ScanOptions(), tell).inventory
     with presence(before, Destination(new.name, maps), after) as answer:
         yield answer
+
+
+def refuse_uncompared(config: Config, totals: Iterable[PresenceTotal]) -> None:
+    """Let no gate open for a cache of which nothing was compared.
+
+    Raises:
+        GateClosedError: the old site holds nothing of a cache that would be brought.
+    """
+    compared = {total.cache for total in totals}
+    idle = [cache.name for cache in config.caches if cache.name not in compared]
+    if idle:
+        raise GateClosedError(
+            f"there was nothing to compare of cache {', '.join(idle)}",
+            cause="the old site holds nothing of it that would be brought",
+            next_step=f"look at the old site; if that is right, take {', '.join(idle)} out of the"
+            " cachemig.toml by which this move is checked",
+        )
 
 
 def presence_code(totals: Iterable[PresenceTotal]) -> ExitCode:

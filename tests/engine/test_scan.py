@@ -372,3 +372,31 @@ def test_what_an_incremental_scan_says_is_what_a_full_one_says(one_server, befor
 
     assert not incremental.full
     assert seen(incremental.inventory) == seen(complete.inventory)
+
+
+def test_a_cache_that_lies_elsewhere_now_is_read_anew(site):
+    """Directories there may have the names and times of the former ones."""
+    other = NAME.replace("zlib", "busybox")
+    site.put(f"one/3f/a1/{NAME}")
+    site.put(f"two/3f/a1/{other}")
+    site.scan(folders={"lmp": "one"})
+
+    result = site.scan(folders={"lmp": "two"})
+
+    assert [total.name for total in result.inventory.totals(Dimension.PN)] == ["busybox"]
+    assert result.full
+
+
+def test_what_was_looked_for_and_where_is_kept(site):
+    """A cache without any folder is told apart; once accepted, it stays so."""
+    site.put(f"one/3f/a1/{NAME}")
+    folders = {"lmp": "one", "next": "typo"}
+
+    seen = [
+        site.scan(options, folders=folders).inventory.metadata
+        for options in (INCREMENTAL, ScanOptions(allow_empty=True), INCREMENTAL)
+    ]
+    moved = site.scan(folders={"lmp": "one", "next": "typo-2"}).inventory.metadata
+
+    assert [each.folders for each in seen] == [folders] * 3
+    assert [each.absent for each in (*seen, moved)] == [("next",), (), (), ("next",)]
