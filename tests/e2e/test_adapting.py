@@ -9,8 +9,8 @@ from tests.e2e.sites import Sites
 from tests.servers.proxy import NewProxy, Proxy
 from tests.servers.sshd import NewSshd
 
-OBJECTS = 4000
-SLOW_BYTES_PER_S = 300_000
+OBJECTS = 6000
+SLOW_BYTES_PER_S = 60_000
 LANES = 2
 
 
