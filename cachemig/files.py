@@ -1,17 +1,17 @@
 """Files of our own: how one is replaced, and where a site's shard maps are kept."""
 
 import contextlib
-import errno
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Protocol
 
+from cachemig.core.disk import own_file_refused
 from cachemig.core.quoting import printable
 from cachemig.core.shard_text import parse_shard_maps, print_shard_maps
 from cachemig.core.shards import Placement, ShardMap, new_map
-from cachemig.errors import FormatError, NoSpaceError, ShardMapError, UsageError
+from cachemig.errors import FormatError, ShardMapError, UsageError
 
 
 class ServerShare(Protocol):
@@ -81,7 +81,8 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
             raise
         _make_durable(path.parent)
     except OSError as error:
-        _refuse_to_write(path, error)
+        what = "a file of our own can not be written"
+        raise own_file_refused(error, str(path), what, UsageError) from error
 
 
 def shards_path(state_dir: Path, site: str) -> Path:
@@ -192,19 +193,3 @@ def _make_durable(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _refuse_to_write(path: Path, error: OSError) -> NoReturn:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        raise NoSpaceError(
-            "no space is left for a file of our own",
-            path=str(path),
-            cause=str(error),
-            next_step="free some space or inodes, then run the command again",
-        ) from error
-    raise UsageError(
-        "a file of our own can not be written",
-        path=str(path),
-        cause=str(error),
-        next_step="make its directory writable, or set another state_dir in cachemig.toml",
-    ) from error

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -18,7 +18,8 @@ from typing import Any
 
 import duckdb
 
-from cachemig.errors import FormatError, NoSpaceError
+from cachemig.catalog.refusals import SCRATCH_PREFIX, translating
+from cachemig.errors import FormatError
 
 MEMORY_LIMIT = "144MB"
 THREADS = 1
@@ -26,7 +27,6 @@ _ROW_GROUP_ROWS = 10_240  # small: it is held in memory, and a plan is read in w
 _FETCH_ROWS = 1000
 _CSV_LINE_BYTES = 256 * 1024
 _CSV_BUFFER_BYTES = 16 * _CSV_LINE_BYTES
-_SCRATCH_PREFIX = ".scratch-"
 
 
 @contextmanager
@@ -34,11 +34,14 @@ def scratch(state_dir: Path) -> Iterator[Path]:
     """Give a directory for temporary files beside the state, and remove it afterwards.
 
     What a killed process left behind is removed first: its lock died with it.
+
+    Raises:
+        NoSpaceError, UsageError: the disk refused a file of ours in there.
     """
-    state_dir.mkdir(parents=True, exist_ok=True)
-    _sweep(state_dir)
     with (
-        tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=state_dir) as name,
+        translating(state_dir),
+        _made(state_dir),
+        tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=state_dir) as name,
         _locked(Path(name)),
     ):
         yield Path(name)
@@ -49,7 +52,7 @@ def connect(scratch_dir: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open an in-memory database that spills into `scratch_dir`.
 
     Raises:
-        NoSpaceError: the disk of the state directory is full.
+        NoSpaceError, UsageError: the disk refused a file of ours.
         FormatError: a file that was asked is damaged.
     """
     connection = duckdb.connect(
@@ -62,33 +65,8 @@ def connect(scratch_dir: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             "python_enable_replacements": False,
         }
     )
-    try:
+    with closing(connection), translating(scratch_dir.parent, connection):
         yield connection
-    except (duckdb.Error, OSError) as error:
-        raise translated(error, scratch_dir) from error
-    finally:
-        connection.close()
-
-
-def translated(error: Exception, place: Path) -> Exception:
-    """Turn an error of DuckDB or the disk into one for the operator; a bug stays a bug."""
-    cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if "No space left" in cause or "max_temp_directory_size" in cause:
-        return NoSpaceError(
-            "no space for the catalog's temporary files",
-            path=str(place.parent),
-            cause=cause,
-            next_step="free space there, or point state_dir in cachemig.toml to a larger disk",
-        )
-    damaged = isinstance(error, duckdb.IOException | duckdb.InvalidInputException)
-    if damaged or type(error) is duckdb.Error:  # the bare class: Parquet's own decoder failed
-        return FormatError(
-            "a file of the catalog can not be read",
-            path=str(place.parent),
-            cause=cause,
-            next_step="move the damaged file away, then scan the site or make the plan again",
-        )
-    return error
 
 
 def query(name: str) -> str:
@@ -109,7 +87,8 @@ def parquet_view(
     With `row_numbers` the table has a column `file_row_number`.
     """
     source = f"read_parquet({literal(path)}, file_row_number = {row_numbers})"
-    connection.execute(f"CREATE OR REPLACE VIEW {name} AS FROM {source}")
+    with translating(path):
+        connection.execute(f"CREATE OR REPLACE VIEW {name} AS FROM {source}")
 
 
 def csv_view(
@@ -173,12 +152,10 @@ def read_metadata(path: Path, what: str, version: int) -> dict[str, str]:
 
     Raises:
         FormatError: the file is absent, damaged, foreign, or of a newer version.
+        UsageError: it can not be read.
     """
-    try:
+    with translating(path, what=what):
         found = _metadata(path)
-    except duckdb.Error as error:
-        cause = str(error).splitlines()[0]
-        raise FormatError(f"{what} is damaged", path=str(path), cause=cause) from error
     written = found.get("format_version", "")
     if not written.isdecimal():
         raise FormatError(f"{what} was not written by cachemig", path=str(path))
@@ -206,6 +183,13 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
+def _made(state_dir: Path) -> Iterator[None]:
+    state_dir.mkdir(parents=True, exist_ok=True)
+    _sweep(state_dir)
+    yield
+
+
+@contextmanager
 def _locked(directory: Path) -> Iterator[bool]:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -220,7 +204,7 @@ def _locked(directory: Path) -> Iterator[bool]:
 
 
 def _sweep(state_dir: Path) -> None:
-    for left in state_dir.glob(f"{_SCRATCH_PREFIX}*"):
+    for left in state_dir.glob(f"{SCRATCH_PREFIX}*"):
         try:
             with _locked(left) as mine:
                 if mine:

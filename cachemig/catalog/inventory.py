@@ -1,9 +1,9 @@
 """What was where, and when: one Parquet file per site, asked through DuckDB."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum, auto
 from pathlib import Path
@@ -20,8 +20,9 @@ from cachemig.catalog.database import (
     read_metadata,
     scratch,
 )
+from cachemig.catalog.refusals import is_there
 from cachemig.catalog.rows import RowKind
-from cachemig.core.quoting import printable, unescape_path
+from cachemig.core.quoting import unescape_path
 from cachemig.errors import FormatError
 
 FORMAT_VERSION = 1
@@ -94,19 +95,12 @@ class CacheDifference(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class InventoryMetadata:
-    """What an inventory says of itself; times are aware and in UTC.
-
-    Attributes:
-        folders: the folder of each cache that was looked for; empty when not known.
-        absent: the caches whose folder no server had, unless that was said to be right.
-    """
+    """What an inventory says of itself; times are aware and in UTC."""
 
     site: str
     servers: tuple[str, ...]
     scanned_at: datetime
     full_scan_at: datetime
-    folders: Mapping[str, str] = field(default_factory=dict)
-    absent: tuple[str, ...] = ()
     tool_version: str = __version__
 
     def as_pairs(self) -> dict[str, str]:
@@ -118,8 +112,6 @@ class InventoryMetadata:
             "servers": json.dumps(self.servers),
             "scanned_at": self.scanned_at.isoformat(),
             "full_scan_at": self.full_scan_at.isoformat(),
-            "caches": json.dumps(dict(self.folders)),
-            "absent_caches": json.dumps(self.absent),
             "tool_version": self.tool_version,
         }
 
@@ -170,7 +162,7 @@ def open_inventory(path: Path) -> Inventory:
     Raises:
         FormatError: there is none, it is damaged, or a newer cachemig wrote it.
     """
-    if not path.exists():
+    if not is_there(path):
         raise FormatError(
             "there is no inventory of this site yet",
             path=str(path),
@@ -183,23 +175,15 @@ def open_inventory(path: Path) -> Inventory:
             servers=tuple(json.loads(pairs["servers"])),
             scanned_at=datetime.fromisoformat(pairs["scanned_at"]).astimezone(UTC),
             full_scan_at=datetime.fromisoformat(pairs["full_scan_at"]).astimezone(UTC),
-            folders=dict(json.loads(pairs.get("caches", "{}"))),
-            absent=tuple(json.loads(pairs.get("absent_caches", "[]"))),
             tool_version=pairs["tool_version"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, ValueError) as error:
         raise FormatError(
             "the inventory is damaged",
             path=str(path),
             cause=f"its metadata lacks or garbles {error}",
             next_step=f"move it away, then run `cachemig scan {path.stem}`",
         ) from error
-    if metadata.site != path.stem:
-        raise FormatError(
-            f"this is the inventory of site {printable(metadata.site)}",
-            path=str(path),
-            next_step=f"move it away, then run `cachemig scan {path.stem}`",
-        )
     return Inventory(path, metadata)
 
 

@@ -4,10 +4,11 @@ import csv
 import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from io import SEEK_END, FileIO
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self, TextIO
+from typing import Any, NamedTuple, Protocol, Self
 
 import duckdb
 
@@ -20,12 +21,13 @@ from cachemig.catalog.database import (
     parquet_view,
     query,
     scratch,
-    translated,
     write_parquet,
 )
 from cachemig.catalog.inventory import Inventory
 from cachemig.catalog.plan import Pair
+from cachemig.core.disk import own_file_refused
 from cachemig.core.quoting import escape_path, unescape_path
+from cachemig.errors import OutputError
 
 FORMAT_VERSION = 1
 _COLUMNS = {
@@ -135,7 +137,7 @@ class ReceiptWriter:
     def __init__(self, state_dir: Path, run_id: str, old_site: str, new_site: str) -> None:
         self._path = state_dir / "receipts" / f"{run_id}.jsonl"
         self._about = {"run_id": run_id, "site": new_site, "source_site": old_site}
-        self._file: TextIO | None = None
+        self._file: FileIO | None = None
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -151,23 +153,22 @@ class ReceiptWriter:
         """Write down the published files of a batch; any thread may call.
 
         Raises:
-            NoSpaceError: the disk of the state directory is full.
+            NoSpaceError, OutputError: they can not be written.
         """
-        lines = "".join(self._lines(pair, sent, published))
+        lines = "".join(self._lines(pair, sent, published)).encode("ascii")
         if not lines:
             return
         try:
             with self._lock:
-                file = self._opened()
-                file.write(lines)
-                file.flush()
+                _append(self._opened(), lines)
         except OSError as error:
-            raise translated(error, self._path.parent) from error
+            what = "the receipts of this run can not be written"
+            raise own_file_refused(error, str(self._path), what, OutputError) from error
 
-    def _opened(self) -> TextIO:
+    def _opened(self) -> FileIO:
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("a", encoding="utf-8")
+            self._file = self._path.open("ab", buffering=0)
         return self._file
 
     def _lines(
@@ -190,6 +191,18 @@ class ReceiptWriter:
                 "source_path": escape_path(origin.source_path),
             }
             yield json.dumps(receipt) + "\n"
+
+
+def _append(file: FileIO, data: bytes) -> None:
+    size_bytes = file.seek(0, SEEK_END)
+    left = memoryview(data)
+    try:
+        while left:
+            left = left[file.write(left) :]
+    except OSError:
+        with suppress(OSError):
+            file.truncate(size_bytes)  # half a line would spoil the next
+        raise
 
 
 class ReceiptBook:

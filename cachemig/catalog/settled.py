@@ -105,8 +105,8 @@ def recall(plan: Plan, path: Path, *, longest: timedelta) -> Memory:
 def rest_of(plan: Plan, pair: Pair, settled: Iterable[Settled], path: Path) -> tuple[Plan, Amount]:
     """Write one pair's part of a plan without settled directories; say also what these hold."""
     held = path.with_suffix(".csv")
-    _write(held, {pair: settled})
     with connect(path.parent) as connection:
+        _write(held, {pair: settled})
         parquet_view(connection, "plan", plan.path)
         csv_view(connection, "held", [held], _HELD_COLUMNS)
         found = connection.execute(query("rest_totals"), pair._asdict()).fetchall()
@@ -118,7 +118,6 @@ def remember(
     plan: Plan, held: Mapping[Pair, Iterable[Settled]], path: Path, asked_at: datetime
 ) -> None:
     """Keep for the next run what this one has seen whole, or recalled and found unchanged."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with _contents(plan, path.parent) as (connection, scratch_dir):
         seen = scratch_dir / "held.csv"
         _write(seen, held)

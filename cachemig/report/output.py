@@ -1,12 +1,12 @@
 """Whole lines to an open file descriptor; a write error is an error of the run."""
 
-import errno
 import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from cachemig.errors import CachemigError, NoSpaceError, OutputError
+from cachemig.core.disk import own_file_refused
+from cachemig.errors import CachemigError, OutputError
 
 
 class LineOutput:
@@ -59,10 +59,4 @@ def stdout_error(refusal: OSError) -> OutputError:
 
 def log_error(path: Path, refusal: OSError) -> CachemigError:
     """Say that the run can not keep its evidence in the state directory."""
-    full = refusal.errno in {errno.ENOSPC, errno.EDQUOT}
-    return (NoSpaceError if full else OutputError)(
-        "the run log can not be written",
-        path=str(path),
-        cause=refusal.strerror or str(refusal),
-        next_step="free space or mend the permissions there, or set state_dir in cachemig.toml",
-    )
+    return own_file_refused(refusal, str(path), "the run log can not be written", OutputError)

@@ -1,9 +1,9 @@
 """What the refusals of an agent, and its silence, mean to the operator."""
 
-import errno
 from collections.abc import Callable
 
 from cachemig.agent.peer import AgentError, Peer
+from cachemig.core.disk import is_full
 from cachemig.errors import (
     AccessError,
     CachemigError,
@@ -15,8 +15,6 @@ from cachemig.errors import (
     ScanError,
 )
 from cachemig.stores.answers import NonsenseError
-
-NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 Diagnose = Callable[[int, str, str], CachemigError]
 """Explains a dead child: its exit status, what it said on stderr, the server's name."""
@@ -52,7 +50,7 @@ def explained(error: AgentError, server: str, diagnose: Diagnose) -> CachemigErr
         told = str(error.about.get("returncode"))
         returncode = int(told) if told.lstrip("-").isdecimal() else 0
         return diagnose(returncode, str(error.about.get("stderr", "")) or error.message, server)
-    if error.code == "os" and error.number in NO_SPACE:
+    if error.code == "os" and is_full(error.number):
         return NoSpaceError(
             "no space is left on the server",
             server=server,

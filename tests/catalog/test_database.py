@@ -1,5 +1,6 @@
 """Scratch space, questions, and files that are whole or not there."""
 
+import errno
 import fcntl
 import os
 from importlib import resources
@@ -10,13 +11,14 @@ import pytest
 from cachemig.catalog.database import (
     connect,
     parquet_view,
+    publish,
     query,
+    read_metadata,
     scratch,
-    translated,
     write_parquet,
 )
 from cachemig.catalog.rows import InventoryRow
-from cachemig.errors import FormatError, NoSpaceError
+from cachemig.errors import FormatError, NoSpaceError, UsageError
 
 
 def test_scratch_space_goes_with_its_block(tmp_path):
@@ -85,11 +87,86 @@ def test_what_is_too_large_for_memory_goes_to_the_disk(tmp_path):
     assert count == 400_000
 
 
-def test_a_full_disk_is_told_as_one(tmp_path):
-    """Whether DuckDB or the kernel says so."""
-    for error in (duckdb.IOException("No space left on device"), OSError(28, os.strerror(28))):
-        assert isinstance(translated(error, tmp_path), NoSpaceError)
-    assert isinstance(translated(duckdb.IOException("bad magic"), tmp_path), FormatError)
+def write_some(state_dir):
+    """Do what every catalog does: collect, sort, and give the result its name."""
+    with scratch(state_dir) as place:
+        (place / "rows.csv").write_text("1\n")
+        with connect(place) as connection:
+            rows = "SELECT i, md5(i::VARCHAR) AS text FROM range(1000) AS t(i)"
+            write_parquet(connection, rows, place / "draft.parquet")
+        publish(place / "draft.parquet", state_dir / "kept" / "some.parquet")
+
+
+def read(path):
+    """Read all of what was written."""
+    with connect(path.parent) as connection:
+        parquet_view(connection, "kept", path)
+        connection.execute("SELECT sum(hash(kept)) FROM kept").fetchall()
+
+
+@pytest.mark.parametrize("operation", ["write", "mkdir", "create", "rename", "fsync"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_or_quota_is_told_as_one(tmp_path, faulty_disk, number, operation):
+    """Whether DuckDB or the kernel says so, and in whatever words."""
+    state_dir = tmp_path / "state"
+    state_dir.mkdir()
+    faulty_disk(state_dir).fail(f"{operation} {number} 100")
+
+    with pytest.raises(NoSpaceError) as caught:
+        write_some(state_dir)
+
+    assert caught.value.path.startswith(str(state_dir))
+    assert os.strerror(number) in caught.value.cause
+    assert "quota" in caught.value.next_step
+
+
+@pytest.mark.parametrize("operation", ["mkdir", "create", "rename"])
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EIO])
+def test_what_the_disk_forbids_is_not_our_fault(tmp_path, faulty_disk, number, operation):
+    """The error names the file and what to do; exit code 1 is for bugs."""
+    state_dir = tmp_path / "state"
+    state_dir.mkdir()
+    faulty_disk(state_dir).fail(f"{operation} {number} 100")
+
+    with pytest.raises(UsageError) as caught:
+        write_some(state_dir)
+
+    assert caught.value.path.startswith(f"{state_dir}/")
+    assert os.strerror(number) in caught.value.cause
+    assert "state_dir" in caught.value.next_step
+
+
+def test_a_file_that_may_not_be_read_is_not_damaged(tmp_path, faulty_disk):
+    """Moving it away would be the wrong advice."""
+    state_dir = tmp_path / "state"
+    write_some(state_dir)
+    faulty_disk(state_dir).fail(f"open {errno.EACCES} 100 some.parquet")
+    path = state_dir / "kept" / "some.parquet"
+
+    with pytest.raises(UsageError) as caught:
+        read(path)
+    with pytest.raises(UsageError) as told:
+        read_metadata(path, "the inventory", 1)
+
+    assert caught.value.path == told.value.path == str(path)
+    assert not isinstance(caught.value, FormatError)
+    assert not isinstance(told.value, FormatError)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.99])
+def test_a_damaged_file_is_named(tmp_path, start):
+    """Its folder holds many, and only one is to be moved away."""
+    write_some(tmp_path)
+    path = tmp_path / "kept" / "some.parquet"
+    whole = path.read_bytes()
+    at = int(len(whole) * start)
+    path.write_bytes(whole[:at] + b"\xff" * 64 + whole[at + 64 :])
+
+    with pytest.raises(FormatError) as caught:
+        read(path)
+
+    assert caught.value.path == str(path)
+    assert "move it away" in caught.value.next_step
 
 
 def test_a_wrong_question_is_a_bug_and_not_the_operators_fault(tmp_path):

@@ -1,7 +1,9 @@
 """What was published is remembered, and the last word counts."""
 
+import errno
 import json
 import os
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from cachemig.agent.protocol import Outcome
 from cachemig.catalog.plan import Pair
 from cachemig.catalog.receipts import ReceiptWriter, open_receipts
+from cachemig.errors import NoSpaceError, OutputError
 from cachemig.stores.base import FileReceipt, KeptReceipt, WantedFile
 from tests.catalog.made import Held, file, inventory_of, listing, object_name
 
@@ -72,6 +75,24 @@ def test_a_run_that_published_nothing_leaves_no_file(tmp_path, writer):
     writer.keep(PAIR, [wanted("q")], [kept("q", outcome=Outcome.PRESENT)])
 
     assert not (tmp_path / "receipts").exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_receipts_that_can_not_be_kept_are_told_with_their_file(tmp_path, faulty_disk, number):
+    """A full disk and a quota are no space; all else is an output that is lost."""
+    (tmp_path / "receipts").mkdir()
+    disk = faulty_disk(tmp_path / "receipts")
+
+    with ReceiptWriter(tmp_path, "20260301-ab", "old", "new") as writer:
+        writer.keep(PAIR, [wanted("p")], [kept("p")])
+        disk.fail(f"write {number} 50", "short write 100")
+        with pytest.raises(OutputError if number == errno.EIO else NoSpaceError) as caught:
+            writer.keep(PAIR, [wanted(f"{n}") for n in range(999)], [kept("q")] * 999)
+
+    assert Path(caught.value.path).read_text().count("\n") == len(digests(tmp_path)) == 1
+    assert caught.value.path == str(tmp_path / "receipts" / "20260301-ab.jsonl")
+    assert "receipts of this run" in caught.value.what
+    assert caught.value.cause == os.strerror(number)
 
 
 def test_batches_of_many_threads_do_not_mix(tmp_path, writer):

@@ -8,7 +8,7 @@ import pytest
 from tests.e2e import oracle
 from tests.e2e.sites import OWN_DIRECTORY, Ran, Sites, archive_path, contents, fill, temps
 
-EIO, ENOSPC, EDQUOT = 5, 28, 122
+EIO, EACCES, ENOSPC, EROFS, EDQUOT = 5, 13, 28, 30, 122
 OBJECTS = 120
 FOLDER = "cache"
 
@@ -236,6 +236,40 @@ def test_a_full_state_directory_stops_the_run(left_kib, sites, tmpfs, tmp_path):
         path.read_bytes() for root in new_roots(sites) for path in root.rglob("receipts/*.jsonl")
     )
     assert all(path.encode() in receipts for path in sites.arrived())
+
+
+@pytest.mark.parametrize(
+    ("rule", "code"),
+    [
+        (f"write {EDQUOT} 100 .scratch-", 10),
+        (f"mkdir {EACCES} 100 .scratch-", 2),
+        (f"rename {EROFS} 100 .parquet", 2),
+        (f"write {EDQUOT} 100 receipts", 10),
+        (f"create {EACCES} 100 receipts", 1),
+    ],
+)
+def test_what_the_disk_of_the_state_refuses_is_told_with_its_file(
+    rule, code, sites, faulty_disk, tmp_path
+):
+    """It is no fault of the program; mended, the same command goes on."""
+    state = tmp_path / "state"
+    state.mkdir()
+    disk = faulty_disk(state)
+    sites.state_dir = str(state)
+    sites.write()
+    assert sites.run("shards", "init", "new").code == 0
+    disk.fail(rule)
+
+    ran = sites.start("sync", "old", "new").end()
+
+    assert ran.code == code, ran.err.decode()
+    assert ran.error["slug"] != "internal"
+    assert ran.error["path"].startswith(str(state))
+    assert os.strerror(int(rule.split()[1])) in ran.error["cause"]
+    assert "state_dir" in ran.error["next_step"]
+    nothing_is_broken(sites)
+    disk.fail()
+    finishes(sites)
 
 
 def test_own_files_are_apart(sites):
