@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from cachemig.catalog.plan import Pair, Plan
 from cachemig.catalog.settled import Settled
-from cachemig.core.disk import is_full
 from cachemig.core.events import ServerProblem
 from cachemig.core.outcomes import Tally
 from cachemig.core.urls import ServerUrl
@@ -22,9 +21,10 @@ from cachemig.engine.routes import Route
 from cachemig.engine.seen import Seen
 from cachemig.errors import CachemigError, NoSpaceError
 from cachemig.stores.base import FileReceipt, WantedFile
-from cachemig.stores.diagnosis import diagnose
+from cachemig.stores.diagnosis import diagnose, nobody_listens
 from cachemig.stores.lane import BatchAnswer, Lane, LanePlan
-from cachemig.stores.open import connecting
+from cachemig.stores.open import CONNECT_LIMIT_S, connecting
+from cachemig.stores.refusals import NO_SPACE
 
 BATCHES_WAITING = 12
 BATCHES_PER_LANE = 2
@@ -92,6 +92,8 @@ class PairRun:
         self._connected: dict[int, Lane] = {}
         self._failures = 0
         self._failing_since_s = 0.0
+        self._troubles: set[tuple[str, str, str]] = set()
+        self._was_connected = False
         self._lock = threading.Lock()
         self.error: Exception | None = None
         self.lost_lanes = 0
@@ -168,6 +170,7 @@ class PairRun:
             try:
                 lane = self._connect(writer)
                 self._connected[number] = lane
+                self._was_connected = True
                 self._feed(number, lane, held)
             except CachemigError as error:
                 attempt += 1
@@ -190,7 +193,8 @@ class PairRun:
             source_site=job.plan.old_site,
             silence_limit_s=job.silence_limit_s,
         )
-        return connecting(job.destination_url, lambda: Lane(plan, writer, diagnose))
+        patience_s = min(CONNECT_LIMIT_S, self._patience_s)
+        return connecting(job.destination_url, lambda: Lane(plan, writer, diagnose), patience_s)
 
     def _feed(self, number: int, lane: Lane, held: dict[int, Batch]) -> None:
         while self._refill(lane, held, wait=True):
@@ -221,7 +225,7 @@ class PairRun:
         done = [item for item in settled if not item.wanted]
         self._seen.take(done)
         self._account.count(Done(item, item.outcome, item.cause) for item in done)
-        full = next((receipt for receipt in answer.receipts if is_full(receipt.errno)), None)
+        full = next((receipt for receipt in answer.receipts if receipt.errno in NO_SPACE), None)
         if full is not None:
             self.stop(_no_space(self._job.pair.server, full))
         again = next(cut(item for item in settled if item.wanted), None)
@@ -231,20 +235,38 @@ class PairRun:
             self._board.give_back([again])
 
     def _survive(self, error: CachemigError, unanswered: list[Batch]) -> None:
-        """Send what was not acknowledged again, unless the server is beyond hope."""
+        """Send what was not acknowledged again, unless the server is beyond hope.
+
+        A trouble is told once until a batch comes through. Where nobody listened from the
+        beginning, a login that was tried for some seconds is enough.
+        """
         self._board.give_back(unanswered)
         if self._board.over:
             return
-        if not self._failures:
-            self._failing_since_s = time.monotonic()
-        self._failures += 1
-        failing_s = time.monotonic() - self._failing_since_s
-        if not error.retryable or failing_s > GIVE_UP_AFTER_LIMITS * self._job.silence_limit_s:
+        with self._lock:
+            if not self._failures:
+                self._failing_since_s = time.monotonic()
+                self._troubles.clear()
+            self._failures += 1
+            server = error.server or self._job.pair.server
+            trouble = (server, error.what, error.cause)
+            is_new = trouble not in self._troubles
+            self._troubles.add(trouble)
+        never_up = nobody_listens(error) and not self._was_connected
+        if not error.retryable or never_up or self._patience_s <= 0:
             self.stop(error)
             return
-        server = error.server or self._job.pair.server
-        self._job.tell(ServerProblem(server, error.what, error.cause, "connecting again"))
+        if is_new:
+            self._job.tell(ServerProblem(*trouble, "connecting again"))
         self._board.wait_until_over(min(_PAUSE_S * self._failures, _LONGEST_PAUSE_S))
+
+    @property
+    def _patience_s(self) -> float:
+        """How much longer this pair may fail: one clock for all its lanes."""
+        longest_s = GIVE_UP_AFTER_LIMITS * self._job.silence_limit_s
+        if not self._failures:
+            return longest_s
+        return longest_s - (time.monotonic() - self._failing_since_s)
 
     def _watch(self) -> None:
         """Tell progress, and open more lanes while that helps.

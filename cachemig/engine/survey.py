@@ -20,10 +20,32 @@ def scan_site(config: Config, site: Site, options: ScanOptions, tell: Tell) -> S
         ScanError: a cache could not be read whole.
     """
     folders = {cache.name: cache.path for cache in config.caches}
-    with open_site(config, site) as stores:
-        result = scan(ScannedSite(site.name, stores, folders), config.state_dir, options, tell)
+    try:
+        with open_site(config, site) as stores:
+            scanned = ScannedSite(site.name, stores, folders)
+            result = scan(scanned, config.state_dir, options, tell)
+    except AccessError as error:
+        error.next_step += _instead(config, site)
+        raise
     _tell_doubts(result.inventory, tell)
     return result
+
+
+def _instead(config: Config, site: Site) -> str:
+    """What a scan that did not come to its end leaves to go by."""
+    path = inventory_path(config.state_dir, site.name)
+    rule = f"; a scan reads all servers of {site.name} or counts none"
+    if not path.exists():
+        return rule
+    age = _age(open_inventory(path))
+    return (
+        f"{rule}, so its inventory of {age} ago was kept: with --saved, a sync from"
+        f" {site.name} goes by that and brings what the other servers hold"
+    )
+
+
+def _age(inventory: Inventory) -> str:
+    return print_duration(int(inventory.age(datetime.now(UTC)).total_seconds()))
 
 
 def saved_inventory(config: Config, site: Site, tell: Tell) -> Inventory:
@@ -33,8 +55,7 @@ def saved_inventory(config: Config, site: Site, tell: Tell) -> Inventory:
         FormatError: the site was never scanned, or the inventory is damaged.
     """
     inventory = open_inventory(inventory_path(config.state_dir, site.name))
-    age = print_duration(int(inventory.age(datetime.now(UTC)).total_seconds()))
-    tell(Notice(f"{site.name}: going by its inventory of {age} ago"))
+    tell(Notice(f"{site.name}: going by its inventory of {_age(inventory)} ago"))
     return inventory
 
 

@@ -78,6 +78,11 @@ def diagnose(
     return error(what, server=server, cause=found.cause, next_step=next_step)
 
 
+def nobody_listens(error: CachemigError) -> bool:
+    """Whether a host answered that it takes no connections, or no way leads to it."""
+    return error.retryable and _NOBODY_LISTENS.search(error.cause) is not None
+
+
 def _from_paramiko(text: str) -> PipeTrouble | None:
     for line in reversed(text.splitlines()):
         if line.startswith(PIPE_PREFIX):
@@ -144,6 +149,7 @@ _PATTERNS = (
     (re.compile(r"(?:keyword|line \d+:).*(?:unsupported|missing|invalid)"), Trouble.BAD_SETTINGS),
     (re.compile(r"Could not resolve hostname .*(?:not known|No address)"), Trouble.NAME_UNKNOWN),
 )
+_NOBODY_LISTENS = re.compile(r"Connection refused|No route to host|Network is unreachable")
 _TOO_OLD = re.compile(r"python3 is too old here|python3: not found|[Uu]nknown option:? -I")
 
 

@@ -19,8 +19,8 @@ from cachemig.stores.pipes import agent_argv
 from cachemig.stores.remote import Holder, RemoteStore, Rooted
 
 MAX_HANDSHAKES = 8
+CONNECT_LIMIT_S = 20.0
 _CONNECT_ATTEMPTS = 6
-_CONNECT_LIMIT_S = 20.0
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 2.0
 
@@ -65,7 +65,9 @@ def open_site(config: Config, site: Site) -> Iterator[list[RemoteStore]]:
             store.close()
 
 
-def connecting(url: ServerUrl, connect: Callable[[], Opened]) -> Opened:
+def connecting(
+    url: ServerUrl, connect: Callable[[], Opened], limit_s: float = CONNECT_LIMIT_S
+) -> Opened:
     """Run a handshake: few at once per host, and again when the server was only busy.
 
     sshd drops logins beyond its MaxStartups (10 by default) at random, so a lost
@@ -78,7 +80,7 @@ def connecting(url: ServerUrl, connect: Callable[[], Opened]) -> Opened:
                 return connect()
         except CachemigError as error:
             last = attempt == _CONNECT_ATTEMPTS - 1
-            if not error.retryable or last or time.monotonic() - began_s > _CONNECT_LIMIT_S:
+            if not error.retryable or last or time.monotonic() - began_s > limit_s:
                 raise
         wait_s = min(_FIRST_WAIT_S * 2**attempt, _LONGEST_WAIT_S)
         time.sleep(wait_s * random.uniform(0.5, 1.5))  # noqa: S311  jitter

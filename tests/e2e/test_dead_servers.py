@@ -3,6 +3,7 @@
 import fcntl
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,3 +108,57 @@ def test_of_the_servers_left_the_first_decides_between_two_runs(
 
     assert (ran.code, ran.error["server"]) == (9, "nfs-9"), ran.err.decode()
     assert contents(third) == {}
+
+
+@pytest.fixture
+def half_dark(tmp_path: Path, sshd: Sshd) -> Sites:
+    """Two old servers that were scanned, and the first of them has died since."""
+    sites = Sites(tmp_path, connections=8)
+    fill(sites.add("old", "nfs-1"), range(OBJECTS))
+    fill(sites.add("old", "nfs-2"), range(100, 100 + OBJECTS))
+    sites.add("new", "nfs-9")
+    sites.write()
+    assert sites.run("scan", "old").code == 0
+    deaden(sites, "nfs-1", sshd)
+    sites.write()
+    return sites
+
+
+@pytest.mark.parametrize(
+    "command", [("scan", "old"), ("sync", "old", "new"), ("sync", "old", "new", "--dry-run")]
+)
+def test_a_dead_old_server_is_named_with_what_there_is_to_go_by(
+    half_dark: Sites, command: tuple[str, ...]
+) -> None:
+    """Who must go on tonight is told how, and how old that is."""
+    ran = half_dark.run(*command)
+
+    assert (ran.code, ran.error["server"]) == (7, "nfs-1"), ran.err.decode()
+    assert "a scan reads all servers of old or counts none" in ran.error["next_step"]
+    assert "--saved" in ran.error["next_step"]
+    assert " ago was kept" in ran.error["next_step"]
+
+
+def test_without_an_inventory_nobody_is_sent_to_one(half_dark: Sites) -> None:
+    """There is nothing to go by yet."""
+    (half_dark.state / "inventories" / "old.parquet").unlink()
+
+    ran = half_dark.run("scan", "old")
+
+    assert ran.code == 7
+    assert "--saved" not in ran.error["next_step"]
+
+
+def test_the_living_old_servers_are_brought_and_the_dead_one_is_told_once(
+    half_dark: Sites,
+) -> None:
+    """By the saved inventory, in seconds, without a line for each attempt of each lane."""
+    began_s = time.monotonic()
+
+    ran = half_dark.run("sync", "old", "new", "--saved")
+
+    assert (ran.code, ran.error["server"]) == (7, "nfs-1"), ran.err.decode()
+    assert ran.counts == {"published": OBJECTS, "not_attempted": OBJECTS}
+    assert time.monotonic() - began_s < 30
+    told = [event for event in ran.events if event["type"] == "server_problem"]
+    assert len(told) <= 1, told
