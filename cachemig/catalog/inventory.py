@@ -1,9 +1,9 @@
 """What was where, and when: one Parquet file per site, asked through DuckDB."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum, auto
 from pathlib import Path
@@ -22,7 +22,7 @@ from cachemig.catalog.database import (
 )
 from cachemig.catalog.refusals import is_there
 from cachemig.catalog.rows import RowKind
-from cachemig.core.quoting import unescape_path
+from cachemig.core.quoting import printable, unescape_path
 from cachemig.errors import FormatError
 
 FORMAT_VERSION = 1
@@ -95,12 +95,19 @@ class CacheDifference(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class InventoryMetadata:
-    """What an inventory says of itself; times are aware and in UTC."""
+    """What an inventory says of itself; times are aware and in UTC.
+
+    Attributes:
+        folders: the folder of each cache that was looked for; empty when not known.
+        absent: the caches whose folder no server had, unless that was said to be right.
+    """
 
     site: str
     servers: tuple[str, ...]
     scanned_at: datetime
     full_scan_at: datetime
+    folders: Mapping[str, str] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
     tool_version: str = __version__
 
     def as_pairs(self) -> dict[str, str]:
@@ -112,6 +119,8 @@ class InventoryMetadata:
             "servers": json.dumps(self.servers),
             "scanned_at": self.scanned_at.isoformat(),
             "full_scan_at": self.full_scan_at.isoformat(),
+            "caches": json.dumps(dict(self.folders)),
+            "absent_caches": json.dumps(self.absent),
             "tool_version": self.tool_version,
         }
 
@@ -175,15 +184,23 @@ def open_inventory(path: Path) -> Inventory:
             servers=tuple(json.loads(pairs["servers"])),
             scanned_at=datetime.fromisoformat(pairs["scanned_at"]).astimezone(UTC),
             full_scan_at=datetime.fromisoformat(pairs["full_scan_at"]).astimezone(UTC),
+            folders=dict(json.loads(pairs.get("caches", "{}"))),
+            absent=tuple(json.loads(pairs.get("absent_caches", "[]"))),
             tool_version=pairs["tool_version"],
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise FormatError(
             "the inventory is damaged",
             path=str(path),
             cause=f"its metadata lacks or garbles {error}",
             next_step=f"move it away, then run `cachemig scan {path.stem}`",
         ) from error
+    if metadata.site != path.stem:
+        raise FormatError(
+            f"this is the inventory of site {printable(metadata.site)}",
+            path=str(path),
+            next_step=f"move it away, then run `cachemig scan {path.stem}`",
+        )
     return Inventory(path, metadata)
 
 
