@@ -5,24 +5,24 @@ TOML alone: so lines are gathered until they parse, and what they then define is
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 
 _MAX_STATEMENT_LINES = 2000
+_CLOSING = ("]", "}", '"""', "'''")
 
 
-def line_of(document: str, wanted: KeyPath) -> int:
-    """Find the line where a key, or else the nearest table around it, is defined.
+def line_finder(document: str) -> Callable[[KeyPath], int]:
+    """Read a valid TOML file once, so that keys can be looked up in it.
 
-    Args:
-        document: a valid TOML file.
-        wanted: keys, and positions in arrays of tables, from the top.
+    What is given back finds the line where a key, or else the nearest table around it, is first
+    defined. It takes keys, and positions in arrays of tables, from the top.
     """
     table: KeyPath = ()
     elements: dict[KeyPath, int] = {}
-    best_line, best_depth = 1, 0
+    first_lines: dict[KeyPath, int] = {(): 1}
     for line, statement in _statements(document):
         parsed = tomllib.loads(statement)
         if statement.lstrip().startswith("["):
@@ -30,10 +30,14 @@ def line_of(document: str, wanted: KeyPath) -> int:
             path = table
         else:
             path = table + _keys(parsed)
-        depth = _common(path, wanted)
-        if depth > best_depth:
-            best_line, best_depth = line, depth
-    return best_line
+        for depth in range(1, len(path) + 1):
+            first_lines.setdefault(path[:depth], line)
+
+    def find(wanted: KeyPath) -> int:
+        depths = range(len(wanted), -1, -1)
+        return next(line for d in depths if (line := first_lines.get(wanted[:d])) is not None)
+
+    return find
 
 
 def _statements(document: str) -> Iterator[tuple[int, str]]:
@@ -46,8 +50,8 @@ def _statements(document: str) -> Iterator[tuple[int, str]]:
             if not text.strip() or text.lstrip().startswith("#"):
                 continue
         gathered.append(text)
-        statement = "\n".join(gathered)
-        if _is_valid(statement):
+        may_end = len(gathered) == 1 or any(closing in text for closing in _CLOSING)
+        if may_end and _is_valid(statement := "\n".join(gathered)):
             yield first_line, statement
             gathered = []
         elif len(gathered) > _MAX_STATEMENT_LINES:
@@ -85,9 +89,3 @@ def _keys(assignment: Mapping[str, object]) -> KeyPath:
         name, inner = next(iter(inner.items()))
         path += (str(name),)
     return path
-
-
-def _common(path: KeyPath, wanted: KeyPath) -> int:
-    """Count the leading parts that both paths share, or 0 when `path` leaves the way."""
-    length = min(len(path), len(wanted))
-    return length if path[:length] == wanted[:length] else 0

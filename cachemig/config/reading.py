@@ -5,6 +5,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from cachemig.config.checks import Fault, faults
-from cachemig.config.lines import KeyPath, line_of
+from cachemig.config.lines import KeyPath, line_finder
 from cachemig.config.schema import FileTable, ServerTable, SiteTable, keys_at
 from cachemig.config.values import (
     Cache,
@@ -29,6 +30,9 @@ from cachemig.errors import ConfigError
 MAX_FILE_BYTES = 1024 * 1024
 STATE_DIRECTORY = ".cachemig"
 
+_MAX_FAULTS_SOUGHT = 1000
+_MAX_LINES_TOLD = 20
+_TOO_MANY_DIGITS = re.compile(r"^[^#\n]*?[0-9][0-9_]{4300,}", re.MULTILINE)
 _TOML_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -40,15 +44,23 @@ def load(path: Path) -> Config:
     """
     document = _read_text(path)
     try:
-        tables = tomllib.loads(document)
-    except tomllib.TOMLDecodeError as error:
-        raise _syntax_error(path, document, str(error)) from error
+        file, found = _checked(_parsed(path, document))
+        if file is None or found:
+            raise _config_error(path, document, found)
     except RecursionError as error:
         raise ConfigError(f"{path} is nested too deeply") from error
-    file, found = _checked(tables)
-    if file is None or found:
-        raise _config_error(path, document, found)
     return _as_config(path, file)
+
+
+def _parsed(path: Path, document: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(document)
+    except tomllib.TOMLDecodeError as error:
+        raise _syntax_error(path, document, str(error)) from error
+    except ValueError as error:  # Python reads no integer of more than 4300 decimal digits
+        number = _TOO_MANY_DIGITS.search(document)
+        line = document.count("\n", 0, number.end()) + 1 if number else 1
+        raise ConfigError(f"{path}:{line}: a number has too many digits") from error
 
 
 def _checked(tables: Mapping[str, object]) -> tuple[FileTable | None, list[Fault]]:
@@ -60,8 +72,9 @@ def _checked(tables: Mapping[str, object]) -> tuple[FileTable | None, list[Fault
     try:
         file = FileTable.model_validate(tables)
     except ValidationError as error:
-        return None, [_as_fault(detail) for detail in error.errors(include_url=False)]
-    return file, list(faults(file))
+        details = islice(error.errors(include_url=False), _MAX_FAULTS_SOUGHT)
+        return None, [_as_fault(detail) for detail in details]
+    return file, list(islice(faults(file), _MAX_FAULTS_SOUGHT))
 
 
 def _read_text(path: Path) -> str:
@@ -126,12 +139,15 @@ def _syntax_error(path: Path, document: str, message: str) -> ConfigError:
 
 
 def _config_error(path: Path, document: str, found: Iterable[Fault]) -> ConfigError:
-    """Tell the first fault by line, and how many follow."""
-    placed = sorted((line_of(document, fault.key), fault.text) for fault in found)
-    (line, text), more = placed[0], len(placed) - 1
-    others = ", ".join(sorted({str(other_line) for other_line, _ in placed[1:]}, key=int))
-    then = f"mend it; more is wrong on line {others}" if more else ""
-    return ConfigError(f"{path}:{line}: {text}", next_step=then)
+    """Tell the first fault by line, and where others follow."""
+    line_of = line_finder(document)
+    placed = sorted((line_of(fault.key), fault.text) for fault in found)
+    line, text = placed[0]
+    others = sorted({other_line for other_line, _ in placed[1:]})
+    then = f"mend it; more is wrong on line {', '.join(map(str, others[:_MAX_LINES_TOLD]))}"
+    if len(others) > _MAX_LINES_TOLD:
+        then += f", and in {len(others) - _MAX_LINES_TOLD} other lines"
+    return ConfigError(f"{path}:{line}: {text}", next_step=then if others else "")
 
 
 def _as_fault(detail: ErrorDetails) -> Fault:
@@ -145,10 +161,10 @@ def _as_fault(detail: ErrorDetails) -> Fault:
             return Fault(key, text + nearest(str(name), keys_at(table)))
         case "missing":
             return Fault(key, f'{_printed(table)} has no "{name}"')
-        case "literal_error":
+        case "literal_error" if isinstance(detail["input"], str):
             expected = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
             known = " or ".join(f'"{word}"' for word in expected)
-            given = str(detail["input"])
+            given = detail["input"]
             return Fault(key, f'{where} is "{given}", not {known}{nearest(given, expected)}')
         case "string_pattern_mismatch":
             return Fault(key, f"{where} is not a plain name: letters, digits, dot, hyphen, _")

@@ -22,6 +22,7 @@ T = TypeVar("T")
 MAX_CONNECTIONS = 128
 MIN_SILENCE_LIMIT_S = 5
 MAX_SILENCE_LIMIT_S = 600
+_MAX_NAME_BYTES = 255
 _OWN_DIRECTORY = ".cachemig"
 
 
@@ -51,8 +52,16 @@ def _silence_limit(limit_s: int) -> int:
     return limit_s
 
 
+def _far_file_path(text: str) -> Path:
+    if not text:
+        raise ValueError("it is empty")
+    if "\0" in text:
+        raise ValueError("it holds a NUL, which no path can")
+    return Path(text)
+
+
 def _file_path(text: str) -> Path:
-    path = Path(text)
+    path = _far_file_path(text)
     try:
         path.expanduser()
     except RuntimeError as error:
@@ -68,6 +77,8 @@ def _cache_path(path: str) -> str:
         raise ValueError("it has a part that is . or ..")
     if not path.isprintable():
         raise ValueError("it holds control characters")
+    if any(len(part.encode()) > _MAX_NAME_BYTES for part in parts):
+        raise ValueError(f"it has a part that is longer than {_MAX_NAME_BYTES} bytes")
     if parts[0] == _OWN_DIRECTORY:
         raise ValueError(f"{_OWN_DIRECTORY} is where cachemig keeps its own files")
     return path
@@ -82,7 +93,7 @@ RateBytesPerS = Annotated[int, _read_by(parse_rate)]
 DurationS = Annotated[int, _read_by(parse_duration)]
 SilenceLimitS = Annotated[DurationS, AfterValidator(_silence_limit)]
 FilePath = Annotated[Path, _read_by(_file_path)]
-FarFilePath = Annotated[Path, _read_by(Path)]
+FarFilePath = Annotated[Path, _read_by(_far_file_path)]
 
 
 class Table(BaseModel):

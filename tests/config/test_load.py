@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -189,6 +190,18 @@ FAULTS = [
     ("# only words\n", 1, "there is no site"),
     ("site = 3\n", 1, "should be a valid table (it is an integer)"),
     (SMALL + 'x = """\n\n', 5, "unterminated"),
+    (f"# {'1' * 5000}\n{SMALL}x = {'1' * 5000}\n", 6, "too many digits"),
+    (replaced("connections = 4", "connections = 0x" + "f" * 9000), 29, '"connections" in [sync]'),
+    (replaced("weight = 2.0", "weight = 0x" + "f" * 9000), 8, '"weight" in [[site'),
+    (replaced('"openssh"', "0x" + "f" * 9000), 25, '"client" in [ssh]: it should be'),
+    ('state_dir = ""\n' + SMALL, 1, "empty"),
+    ('state_dir = "a\\u0000b"\n' + SMALL, 1, "NUL"),
+    (replaced("~/.ssh/id_ed25519", ""), 26, "empty"),
+    (replaced("~/.ssh/id_ed25519", "/keys/\\u0000id"), 26, "NUL"),
+    (replaced('"openssh"', '"openssh"\ndirect_config_file = ""'), 26, "empty"),
+    (replaced("v96-sstate-cache", "v96/" + "a" * 256), 22, "longer than 255 bytes"),
+    (replaced("v96-sstate-cache", "é" * 128), 22, "longer than 255 bytes"),
+    (replaced("v96-sstate-cache", "a" * 255 + "/" + "é" * 127 + "/.."), 22, ". or .."),
 ]
 
 
@@ -211,6 +224,8 @@ def test_an_unknown_key_is_told_with_table_and_nearest_word(write):
 
 def test_deep_nesting_is_refused(write):
     """A parser's recursion limit is no traceback of ours."""
+    for depth in (100_000, *range(60, 340, 20)):
+        assert "a" in refusal(write(SMALL + "a = " + "[" * depth + "]" * depth))
     assert "nested too deeply" in refusal(write("a = " + "[" * 100_000))
 
 
@@ -223,6 +238,32 @@ def test_several_faults_are_counted_by_line(write):
 
     assert "line 23" in refused.value.next_step
     assert "weigth" in refused.value.what
+
+
+def test_many_faults_are_told_soon_and_shortly(write):
+    """The same slip for each of many servers: lines are looked up in one pass."""
+    server = SMALL.splitlines(keepends=True)[1:]
+    lines = "".join("".join([*server, "weigth = 2\n"]) for _ in range(500))
+    began = time.process_time()
+
+    with pytest.raises(ConfigError, match=":4:") as refused:
+        load(write(lines))
+
+    assert time.process_time() - began < 4
+    assert "line 8, 12, 16" in refused.value.next_step
+    assert "479 other lines" in refused.value.next_step
+    assert len(refused.value.next_step) < 300
+
+
+def test_a_fault_is_found_behind_a_long_array(write):
+    """An array of many lines is taken as one, and is not read again for each of them."""
+    array = "".join(f'"{"a" * 60}",\n' for _ in range(1900))
+    began = time.process_time()
+
+    what = refusal(write(f"{SMALL}[customer.x]\ncaches = [\n{array}]\n[sync]\nlanes = 3\n"))
+
+    assert what.startswith("cachemig.toml:1909:")
+    assert time.process_time() - began < 4
 
 
 @pytest.mark.parametrize(
