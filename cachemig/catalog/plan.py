@@ -140,7 +140,8 @@ class Plan:
 
     def __str__(self) -> str:
         """Write a line for each pair, and one for what stays behind."""
-        lines = [f"plan {self.old_site} -> {self.new_site}, by the inventory of {self.scanned_at}"]
+        seen_at = f"{self.scanned_at:%Y-%m-%d %H:%M:%S} UTC"
+        lines = [f"plan {self.old_site} -> {self.new_site}, by the inventory of {seen_at}"]
         lines += [_total_line(total) for total in self.totals] or ["nothing to bring"]
         if self.left_out:
             counts = (f"{count} {reason}" for reason, count in sorted(self.left_out.items()))

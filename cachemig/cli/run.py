@@ -23,10 +23,8 @@ exit code.
 
 import contextlib
 import functools
-import hashlib
 import inspect
 import os
-import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -38,6 +36,8 @@ from uuid import uuid4
 import typer
 
 from cachemig import __version__
+from cachemig.cli.inputs import digests
+from cachemig.cli.onward import Onward
 from cachemig.cli.options import ConfigOption, JsonOption, QuietOption, VerboseOption
 from cachemig.cli.signals import StopSignals
 from cachemig.core.events import (
@@ -65,9 +65,6 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIG = Path("cachemig.toml")
 
-_MAX_INPUT_BYTES = 1024 * 1024
-_NOTHING_TO_RESUME = {ExitCode.OK, ExitCode.USAGE, ExitCode.IDENTITY}
-
 
 class RunOptions(NamedTuple):
     """What the shared options of a command said."""
@@ -83,6 +80,7 @@ class Run:
     def __init__(self, argv: tuple[str, ...], signals: StopSignals) -> None:
         self.argv = redacted(argv)
         self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid4().hex[:6]}"
+        self.onward = Onward(self.argv)
         self._signals = signals
         self._options: RunOptions | None = None
         self._started: RunStarted | None = None
@@ -95,6 +93,7 @@ class Run:
         self._amounts: dict[Outcome, Amount] = {}
         self._failure = ExitCode.OK
         self._ended = False
+        self._only_plans = False
 
     @property
     def started(self) -> bool:
@@ -128,7 +127,8 @@ class Run:
         self._console = Console(sys.stderr, options.detail)
         if options.json:
             self._lines.append(JsonLines(self._stdout, _now))
-        inputs = _digests([options.config])
+        self.onward.configured(options.config, DEFAULT_CONFIG)
+        inputs = digests([options.config])
         self._started = RunStarted(self.run_id, __version__, self.argv, inputs)
         self.tell(self._started)
 
@@ -208,20 +208,24 @@ class Run:
         return "above"
 
     def fail(self, code: ExitCode) -> None:
-        """End with this exit code, or a worse one, though nothing is raised."""
+        """End with this exit code, or a worse one, though nothing is raised; see `onward`."""
         self._failure = worst([self._failure, code])
+
+    def only_plan(self) -> None:
+        """Let what is planned and not attempted be a success: nothing else was asked for."""
+        self._only_plans = True
 
     def exit_code(self) -> ExitCode:
         """Tell how the run ends if nothing more happens."""
-        return exit_code(self._tally, self._failure)
+        tally = Tally(self._amounts) if self._only_plans else self._tally
+        return exit_code(tally, self._failure)
 
     def end(self, error: CachemigError | None = None) -> ExitCode:
         """Tell the error, if any, and the last event; returns the status of the process."""
         if error is not None:
             self.tell(ErrorTold.of(error))
         code = self.exit_code()
-        resume = "" if code in _NOTHING_TO_RESUME else shlex.join(["cachemig", *self.argv])
-        self.tell(RunEnded(code, self._planned, self._tally, resume))
+        self.tell(RunEnded(code, self._planned, self._tally, self.onward.command(code)))
         return code
 
     @property
@@ -235,6 +239,7 @@ class Run:
         return self._options
 
     def _count(self, event: Event) -> None:
+        self.onward.take(event)
         match event:
             case ObjectDone(outcome=outcome, size_bytes=size_bytes):
                 amount = Amount(1, size_bytes)
@@ -283,16 +288,6 @@ def _shared_options(
         raise typer.BadParameter("--quiet and --verbose exclude each other")
     detail = Detail.QUIET if quiet else Detail.VERBOSE if verbose else Detail.NORMAL
     return RunOptions(config, json, detail)
-
-
-def _digests(paths: Iterable[Path]) -> dict[str, str]:
-    """Give the SHA-256 of each regular file of a sane size that can be read."""
-    digests: dict[str, str] = {}
-    for path in paths:
-        with contextlib.suppress(OSError):
-            if path.is_file() and path.stat().st_size <= _MAX_INPUT_BYTES:
-                digests[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return digests
 
 
 def _now() -> datetime:

@@ -1,5 +1,6 @@
 """`cachemig sync OLD NEW`: the main road."""
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,9 +8,11 @@ import typer
 
 from cachemig.cli.options import DryRunOption, NewSiteArgument, OldSiteArgument, SshClientOption
 from cachemig.cli.run import Run, framed
+from cachemig.core.events import Row, SyncPlanned
 
 if TYPE_CHECKING:
     from cachemig.engine.routes import Detour
+    from cachemig.engine.sync import SyncPlan
 
 ConnectionsOption = Annotated[
     int | None,
@@ -57,6 +60,7 @@ def sync(
     old_site, new_site = config.pair_of_sites(old, new)
     cap = parse_rate(bwlimit) if bwlimit else config.sync.bwlimit_bytes_per_s or 0
     detour = _detour(run_on, via_here=via_here)
+    run.onward.between(old, new)
     run.open_log()
     with (
         nullcontext()
@@ -74,12 +78,39 @@ def sync(
             inventory = scan_site(config, old_site, ScanOptions(full=full), run.tell).inventory
         path = config.state_dir / "plans" / f"{run.run_id}.parquet"
         plan = plan_sync(config, inventory, new_site, detour, path)
-        for line in str(plan).splitlines():
-            run.echo(line) if destinations is None else run.say(line)
+        _show_plan(run, plan, dry_run=dry_run)
         if destinations is not None:
             lanes = connections or config.sync.connections
             options = SyncOptions(run.run_id, lanes, cap, full=full)
             perform(config, plan, options, destinations, run.tell)
+
+
+def _show_plan(run: Run, plan: "SyncPlan", *, dry_run: bool) -> None:
+    """Print a plan: as the result, when nothing else is asked for."""
+    for row in _plan_rows(plan):
+        run.tell(row)
+    for line in str(plan).splitlines():
+        run.echo(line) if dry_run else run.say(line)
+    if dry_run:
+        run.only_plan()
+        for total in plan.plan.totals:
+            objects = total.objects + total.signatures
+            run.tell(SyncPlanned(*total.pair, objects, total.size_bytes))
+
+
+def _plan_rows(plan: "SyncPlan") -> Iterator[Row]:
+    """The plan for scripts: what each pair shall bring and which way, and what stays behind."""
+    for pair, objects, signatures, files, size_bytes in plan.plan.totals:
+        amounts = {
+            "objects": objects,
+            "signatures": signatures,
+            "files": files,
+            "size_bytes": size_bytes,
+        }
+        ends = {"source": pair.source_server, "destination": pair.server}
+        yield Row("plan", {**ends, **amounts, "way": str(plan.routes[pair])})
+    for reason, entries in sorted(plan.plan.left_out.items()):
+        yield Row("left_out", {"reason": reason, "entries": entries})
 
 
 def _detour(run_on: str | None, *, via_here: bool) -> "Detour":

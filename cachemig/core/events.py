@@ -126,7 +126,10 @@ class ErrorTold(Event):
 
 @dataclass(frozen=True, slots=True)
 class ObjectDone(Event):
-    """What became of one object; `server` is the one it belongs on."""
+    """What became of one object; `server` is the one it belongs on.
+
+    `damaged_at` says which archive is damaged: that of the ``source`` or ``destination``.
+    """
 
     type: ClassVar[str] = "object"
 
@@ -139,12 +142,15 @@ class ObjectDone(Event):
     sha256: str = ""
     attempts: int = 1
     cause: str = ""
+    damaged_at: str = ""
 
     def __str__(self) -> str:
-        """Name outcome, object and place."""
+        """Name outcome, object and place, and where the archive lies that is damaged."""
         because = f": {self.cause}" if self.cause else ""
         place = f"{self.source} -> {self.server}" if self.source else f"on {self.server}"
-        return f"{self.outcome.value} {self.path} {place}{because}"
+        ends = {"source": self.source, "destination": self.server}
+        damaged = f", on {ends[self.damaged_at]}" if self.damaged_at in ends else ""
+        return f"{self.outcome.value} {self.path} {place}{damaged}{because}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,4 +99,9 @@ class Account:
             sha256=item.sha256,
             attempts=max(1, item.attempts),
             cause=cause,
+            damaged_at=_damaged_at(item) if outcome is Outcome.DAMAGED else "",
         )
+
+
+def _damaged_at(item: Consignment) -> str:
+    return "destination" if item.met_there else "source"

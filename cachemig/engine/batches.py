@@ -25,6 +25,7 @@ class Consignment:
         outcomes: what became of its other files, by path.
         attempts: how often it was sent.
         cause: why it has not arrived, as far as it was told.
+        met_there: `cause` is about what has its name at the destination.
     """
 
     row: PlanRow
@@ -34,6 +35,7 @@ class Consignment:
     sha256: str = ""
     attempts: int = 0
     cause: str = ""
+    met_there: bool = False
 
     @property
     def size_bytes(self) -> int:
@@ -58,7 +60,8 @@ class Consignment:
 
     def met(self, outcome: Outcome, cause: str) -> "Consignment":
         """Note that what has the archive's name at the destination is no whole archive."""
-        return replace(self, outcomes={**self.outcomes, self.path: outcome}, cause=cause)
+        outcomes = {**self.outcomes, self.path: outcome}
+        return replace(self, outcomes=outcomes, cause=cause, met_there=True)
 
     def settled(self, receipts: Iterable[FileReceipt]) -> "Consignment":
         """Take in what a lane told of its files; files worth another try stay wanted."""

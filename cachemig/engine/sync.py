@@ -151,6 +151,7 @@ def _tell_planned(plan: Plan, folders: Mapping[str, str], tell: Tell) -> None:
                 size_bytes=item.size_bytes,
                 source=item.pair.source_server,
                 cause=item.damage,
+                damaged_at="source",
             )
         )
 

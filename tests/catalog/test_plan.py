@@ -149,7 +149,7 @@ def test_a_plan_is_printed_the_same_for_the_same_facts(tmp_path):
     text = str(plan_of(tmp_path, held, other))
 
     assert text.splitlines() == [
-        "plan old -> new, by the inventory of 2026-03-01 02:30:00+00:00",
+        "plan old -> new, by the inventory of 2026-03-01 02:30:00 UTC",
         "b -> x: 1 objects, 0 signatures, 1 files, 2.0 KiB",
         "left out: 1 damaged, 1 stray",
     ]

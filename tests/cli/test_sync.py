@@ -1,0 +1,114 @@
+"""What `sync` says of its plan, and how to go on after it."""
+
+import pytest
+
+from cachemig.agent.protocol import Outcome
+from cachemig.cli.onward import Onward
+from cachemig.core.events import ObjectDone
+from cachemig.errors import ExitCode
+from tests.cli.running import cachemig
+from tests.e2e.sites import Sites, archive, archive_path, fill, write
+
+WORDS = ("sync", "old", "new", "--bwlimit", "1Gbit/s")
+
+
+@pytest.fixture
+def sites(tmp_path):
+    """A server on each side, and a stray."""
+    sites = Sites(tmp_path)
+    fill(sites.add("old", "nfs-1"), range(20))
+    (tmp_path / "nfs-1" / "README").write_text("stray")
+    sites.add("new", "nfs-8")
+    sites.write()
+    return sites
+
+
+def rows(ran, table):
+    """The rows of a table."""
+    return [e["values"] for e in ran.events if e["type"] == "row" and e["table"] == table]
+
+
+def test_a_dry_run_tells_its_plan_to_scripts(sites):
+    """Pairs, their ways, what stays behind, and totals; nothing was to be done, so 0."""
+    ran = sites.run("sync", "old", "new", "--dry-run")
+
+    assert ran.code == 0
+    ((plan,), (stray,)) = rows(ran, "plan"), rows(ran, "left_out")
+    assert (plan["source"], plan["destination"], plan["objects"]) == ("nfs-1", "nfs-8", 20)
+    assert (plan["way"], plan["files"]) == ("on this machine", 40)
+    assert stray == {"reason": "stray", "entries": 1}
+    (planned,) = [event for event in ran.events if event["type"] == "sync_planned"]
+    assert planned["size_bytes"] == plan["size_bytes"] == ran.events[-1]["planned"]["bytes"]
+    assert ran.counts == {"not_attempted": 20}
+    assert "resume_command" not in ran.events[-1] or ran.events[-1]["resume_command"] == ""
+
+
+def test_a_dry_run_prints_its_plan(sites):
+    """On standard output, with a time that people can read."""
+    ran = cachemig("sync", "old", "new", "--dry-run", cwd=sites.folder)
+
+    first, second, left_out, way = ran.stdout.splitlines()
+    assert first.startswith("plan old -> new, by the inventory of 20")
+    assert first.endswith(" UTC")
+    assert "." not in first
+    assert second.startswith("nfs-1 -> nfs-8: 20 objects")
+    assert left_out == "left out: 1 stray"
+    assert way == "nfs-1 -> nfs-8: the bytes go on this machine"
+
+
+def test_a_damaged_archive_at_the_new_site_is_cleared_there(sites):
+    """The same command would give 6 for ever; what is to be typed next leads to 0."""
+    path = archive_path(7)
+    write(sites.folder / "nfs-8" / path, archive(7, 3000)[:-40])
+
+    ran = sites.run("sync", "old", "new")
+
+    assert ran.code == 6
+    (damaged,) = ran.objects("damaged")
+    assert damaged["damaged_at"] == "destination"
+    assert f"damaged {path} nfs-1 -> nfs-8, on nfs-8: " in ran.err.decode()
+    before, again = ran.events[-1]["resume_command"].split(" && ")
+    assert before.startswith("cachemig quarantine new --config ")
+    assert again.startswith("cachemig sync old new ")
+    assert sites.run("quarantine", "new", "--yes").code == 0
+    assert sites.run("sync", "old", "new").code == 0
+
+
+def test_a_damaged_archive_at_the_old_site_is_cleared_there(sites):
+    """Builds make it anew; without its name in the way, the copy is whole."""
+    path = archive_path(7)
+    write(sites.folder / "nfs-1" / path, archive(7, 3000)[:-40])
+
+    ran = sites.run("sync", "old", "new")
+
+    assert ran.code == 6
+    assert [event["damaged_at"] for event in ran.objects("damaged")] == ["source"]
+    assert ran.events[-1]["resume_command"].startswith("cachemig quarantine old --config ")
+    assert sites.run("quarantine", "old", "--yes").code == 0
+    assert sites.run("sync", "old", "new").code == 0
+
+
+@pytest.mark.parametrize(
+    ("sides", "code", "typed"),
+    [
+        ([], ExitCode.OK, ""),
+        ([], ExitCode.USAGE, ""),
+        ([], ExitCode.PARTIAL, "cachemig sync old new --bwlimit 1Gbit/s"),
+        (
+            ["destination", "source", "source"],
+            ExitCode.INTEGRITY,
+            (
+                "cachemig quarantine old && cachemig quarantine new && "
+                "cachemig sync old new --bwlimit 1Gbit/s"
+            ),
+        ),
+    ],
+)
+def test_what_to_type_depends_on_what_happened(sides, code, typed):
+    """Clear first, then the same again; after success nothing."""
+    onward = Onward(WORDS)
+    onward.between("old", "new")
+    for side in sides:
+        onward.take(ObjectDone("p", "c", "s", Outcome.DAMAGED, 1, damaged_at=side))
+
+    assert onward.command(code) == typed
