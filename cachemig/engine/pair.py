@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cachemig.catalog.plan import Pair, Plan
 from cachemig.catalog.settled import Settled
+from cachemig.core.disk import is_full
 from cachemig.core.events import ServerProblem
 from cachemig.core.outcomes import Tally
 from cachemig.core.urls import ServerUrl
@@ -24,7 +25,6 @@ from cachemig.stores.base import FileReceipt, WantedFile
 from cachemig.stores.diagnosis import diagnose, nobody_listens
 from cachemig.stores.lane import BatchAnswer, Lane, LanePlan
 from cachemig.stores.open import CONNECT_LIMIT_S, connecting
-from cachemig.stores.refusals import NO_SPACE
 
 BATCHES_WAITING = 12
 BATCHES_PER_LANE = 2
@@ -225,7 +225,7 @@ class PairRun:
         done = [item for item in settled if not item.wanted]
         self._seen.take(done)
         self._account.count(Done(item, item.outcome, item.cause) for item in done)
-        full = next((receipt for receipt in answer.receipts if receipt.errno in NO_SPACE), None)
+        full = next((receipt for receipt in answer.receipts if is_full(receipt.errno)), None)
         if full is not None:
             self.stop(_no_space(self._job.pair.server, full))
         again = next(cut(item for item in settled if item.wanted), None)
