@@ -221,18 +221,18 @@ class ScanProgress(Event):
 
 @dataclass(frozen=True, slots=True)
 class CheckProgress(Event):
-    """How far a check of one server's objects is, counted from its start."""
+    """How far a check of one server's files is, counted from its start."""
 
     type: ClassVar[str] = "check_progress"
 
     server: str
-    objects: int
+    files: int
     size_bytes: int
-    objects_planned: int
+    files_planned: int
 
     def __str__(self) -> str:
         """Name the server and what was checked."""
-        return f"{self.server}: {self.objects} of {self.objects_planned} objects checked"
+        return f"{self.server}: {self.files:,} of {self.files_planned:,} files checked"
 
 
 @dataclass(frozen=True, slots=True)

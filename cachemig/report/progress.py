@@ -15,7 +15,7 @@ tqdm.monitor_interval = 0  # no thread of its own; every bar is fed often enough
 _SENDING = "{desc} |{bar}| {n_fmt}/{total_fmt} {rate_fmt}, {remaining} left{postfix}"
 _NOT_YET = "{desc} |{bar}| {n_fmt}/{total_fmt}{postfix}"
 _NOTHING = "{desc}{postfix}, nothing to send"
-_CHECKING = "{desc} |{bar}| {n_fmt}/{total_fmt} objects, {rate_fmt}, {remaining} left"
+_CHECKING = "{desc} |{bar}| {n_fmt}/{total_fmt} files, {rate_fmt}, {remaining} left"
 _COUNTER = "{desc} [{elapsed}]"
 _ELAPSED_COLUMNS = 12
 
@@ -44,8 +44,8 @@ class Progress:
                 self._bar(event.server, _COUNTER).set_description_str(text)
             case CheckProgress():
                 bar = self._bar(f"checking {event.server}", _CHECKING)
-                bar.total = event.objects_planned
-                bar.update(event.objects - bar.n)
+                bar.total = event.files_planned
+                bar.update(event.files - bar.n)
                 bar.refresh()
             case _:
                 pass

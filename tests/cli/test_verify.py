@@ -54,6 +54,11 @@ def totals(events: list[dict[str, Any]]) -> dict[str, int]:
     return {name: sum(row[name] for row in servers) for name in servers[0] if name != "server"}
 
 
+def files_at(root: Path) -> int:
+    """How many files of objects lie at a server."""
+    return sum(path.is_file() for path in (root / FOLDER).rglob("sstate:*"))
+
+
 def overwrite(path: Path, data: bytes) -> None:
     """Rot a file where it lies: its times stay."""
     status = path.stat()
@@ -79,7 +84,7 @@ def foreign_archive(moved: MovedCache, data: bytes, digit: str = "a") -> Path:
 
 def test_a_moved_cache_is_whole_without_the_old_site(moved: MovedCache, capfd: Capture) -> None:
     """Every file is compared with our receipt; nobody asks the old site."""
-    files = sum(path.is_file() for path in (moved.old / FOLDER).rglob("sstate:*"))
+    files = files_at(moved.old)
     shutil.rmtree(moved.old)
 
     code, events = run(moved, capfd, "verify", "integrity", "new")
@@ -87,6 +92,10 @@ def test_a_moved_cache_is_whole_without_the_old_site(moved: MovedCache, capfd: C
     assert code == 0
     assert totals(events)["whole"] == files > 60
     assert not rows(events, "finding")
+    planned = {e["server"]: e["files_planned"] for e in events if e["type"] == "check_progress"}
+    there = {server: files_at(moved.folder / server) for server in ("new-1", "new-2")}
+    assert planned == there
+    assert sum(there.values()) == files
 
 
 @pytest.mark.parametrize("lost", ["state", "servers"])

@@ -94,7 +94,7 @@ def test_scans_and_checks_are_seen_by_server(seen):
     )
 
     assert "nfs-1: 12 directories, 3456 files read" in screen
-    assert "50/200 objects" in screen
+    assert "50/200 files" in screen
 
 
 def test_one_pair_needs_one_bar(seen):
