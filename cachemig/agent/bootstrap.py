@@ -19,6 +19,7 @@ MODULES = (
     "walk",
     "durable",
     "root",
+    "place",
     "source",
     "files",
     "publish",

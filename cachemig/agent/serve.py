@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import files
 from .frames import Channel, Frame, PeerLost, error_payload, unpack_json
+from .place import whereabouts
 from .protocol import PROTOCOL_VERSION, Kind
 from .root import Locked, Origin, OwnFiles
 from .source import read_batch
@@ -163,6 +164,7 @@ class Agent:
             "python": sys.version.split()[0],
             "pid": os.getpid(),
             "file_system": file_system_type(self._root.fd),
+            **whereabouts(self._root),
         }
 
     def _prove_group(self) -> None:

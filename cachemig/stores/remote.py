@@ -21,6 +21,7 @@ from cachemig.stores.base import (
     Space,
 )
 from cachemig.stores.refusals import Diagnose, explained, lost, senseless
+from cachemig.stores.whereabouts import whereabouts
 
 _PATHS_AT_ONCE = 2000
 
@@ -85,8 +86,9 @@ class RemoteStore:
             requests += [("lock", holder._asdict()), ("sweep", {})]
         try:
             with self._asking():
-                *_, last = self._peer.call_each(requests)
-                self.swept_temps = 0 if holder is None else answers.number(last)
+                about, *rest = self._peer.call_each(requests)
+                self.whereabouts = whereabouts(about)
+                self.swept_temps = answers.number(rest[-1]) if rest else 0
         except CachemigError:
             self._peer.close()
             raise
