@@ -61,10 +61,10 @@ class Presence:
         rows = self._connection.execute(query("presence_totals")).fetchall()
         return [PresenceTotal(*row)._replace(state=State(row[2])) for row in rows]
 
-    def absent(self) -> Iterator[AbsentObject]:
-        """Give one by one what is neither present nor there from another build."""
+    def absent(self, *, other_size: bool = False) -> Iterator[AbsentObject]:
+        """Give one by one what is not present; what is there from another build if wanted."""
         cursor = self._connection.cursor()
-        cursor.execute(query("presence_absent"))
+        cursor.execute(query("presence_absent"), {"other_size": other_size})
         for row in fetched(cursor):
             yield AbsentObject(*row)._replace(
                 directory=unescape_path(row[2]), name=unescape_path(row[3]), state=State(row[6])

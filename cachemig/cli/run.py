@@ -105,6 +105,11 @@ class Run:
         """Tell whether standard output belongs to JSON Lines."""
         return self._options is not None and self._options.json
 
+    @property
+    def verbose(self) -> bool:
+        """Tell whether details are wanted."""
+        return self._options is not None and self._options.detail is Detail.VERBOSE
+
     @functools.cached_property
     def config(self) -> "Config":
         """Read cachemig.toml, at the first use.

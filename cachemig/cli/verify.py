@@ -16,7 +16,7 @@ from cachemig.cli.options import (
 )
 from cachemig.cli.run import Run, framed
 from cachemig.core.events import Row
-from cachemig.errors import UsageError
+from cachemig.errors import ExitCode, UsageError
 from cachemig.report.table import values_of
 
 if TYPE_CHECKING:
@@ -58,9 +58,11 @@ def presence(
     saved: SavedOption = False,
     ssh_client: SshClientOption = None,
 ) -> None:
-    """Check that NEW has what OLD holds, on the servers where builds will look for it."""
+    """Check that NEW has what OLD holds, on the servers where builds will look for it.
+
+    With -v, objects that another build left there under the same name are listed as well.
+    """
     from cachemig.engine.verify import compared_sites, presence_code, refuse_uncompared
-    from cachemig.errors import ExitCode
 
     config = run.config.with_ssh_client(ssh_client)
     old_site, new_site = config.pair_of_sites(old, new)
@@ -69,11 +71,13 @@ def presence(
         totals = answer.totals()
         _show(run, "presence", totals)
         code = presence_code(totals)
-        _list(run, "absent", _absences(answer.absent()))
+        _list(run, "absent", _absences(answer.absent(other_size=run.verbose)))
     run.fail(code)
     refuse_uncompared(config, totals)
     if code is ExitCode.OK:
         run.say(f"{new} has everything that {old} holds, where builds will look for it")
+    cure = [("quarantine", new)] if code is ExitCode.INTEGRITY else []
+    _go_on(run, code, *cure, ("sync", old, new))
 
 
 @app.command()
@@ -110,6 +114,8 @@ def integrity(
     _show(run, "integrity", results)
     for result in results:
         run.fail(result.exit_code)
+    differs = any(result.differs for result in results)
+    _go_on(run, run.exit_code(), ("quarantine", site, *(["--deep"] if deep or differs else [])))
 
 
 @framed
@@ -155,6 +161,14 @@ def _confirm(run: Run, plan: "list[DamagedArchive]") -> None:
     archives = "this archive" if len(plan) == 1 else f"these {len(plan)} archives"
     if run.ask(f'Type "{_ANSWER}" to rename {archives}: ') != _ANSWER:
         raise UsageError("not confirmed; nothing was touched", next_step="run it again if wanted")
+
+
+def _go_on(run: Run, code: ExitCode, *commands: tuple[str, ...]) -> None:
+    """Say what to type when a check failed: the check itself would only fail again."""
+    if code in {ExitCode.NO_GO, ExitCode.INTEGRITY}:
+        for command in commands:
+            run.onward.instead(*command)
+        run.say(f"next: {run.onward.command(code)}")
 
 
 def _absences(objects: "Iterable[AbsentObject]") -> Iterator[Absence]:

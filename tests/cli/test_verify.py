@@ -243,6 +243,43 @@ def test_presence_names_what_is_absent(moved: MovedCache, capfd: Capture) -> Non
     }
 
 
+def test_what_another_build_left_is_named_when_asked_for(moved: MovedCache, capfd: Capture) -> None:
+    """It is normal, so it is only counted; with -v each is listed."""
+    other = moved.archives("new-1")[0]
+    other.write_bytes(zstandard.compress(b"of another build"))
+
+    _, counted = run(moved, capfd, "verify", "presence", "old", "new")
+    code, named = run(moved, capfd, "verify", "presence", "old", "new", "-v")
+
+    assert code == 0
+    assert not rows(counted, "absent")
+    assert [row["path"].rpartition("/")[2] for row in values(named, "absent")] == [other.name]
+
+
+@pytest.mark.parametrize(
+    ("harm", "check", "words"),
+    [
+        ("missing", "presence old new", ["sync old new"]),
+        ("damaged", "presence old new", ["quarantine new", "sync old new"]),
+        ("differs", "integrity new", ["quarantine new --deep"]),
+    ],
+)
+def test_a_check_that_fails_says_what_to_type(
+    moved: MovedCache, capfd: Capture, harm: str, check: str, words: list[str]
+) -> None:
+    """The same check would only fail again."""
+    victim = moved.archives("new-1")[0]
+    data = {"missing": None, "damaged": b"", "differs": flipped(victim)}[harm]
+    overwrite(victim, data) if data is not None else victim.unlink()
+
+    code, events = run(moved, capfd, "verify", *check.split())
+
+    assert code in {5, 6}
+    told = " && ".join(f"cachemig {word} --config {moved.config}" for word in words)
+    assert events[-1]["resume_command"] == told
+    assert events[-2]["text"] == f"next: {told}"
+
+
 def test_presence_goes_by_the_saved_inventory_of_a_dark_site(
     moved: MovedCache, capfd: Capture
 ) -> None:
