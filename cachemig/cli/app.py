@@ -24,7 +24,7 @@ from cachemig.errors import (
     worst,
 )
 from cachemig.report.console import Detail
-from cachemig.report.errors import error_text
+from cachemig.report.errors import error_origin, error_text
 from cachemig.report.output import stdout_error
 
 app = command_group("Move Yocto shared-state caches between sites, and prove that they arrived.")
@@ -141,6 +141,8 @@ def _end(run: Run, error: CachemigError | None, *, json: bool) -> ExitCode:
     if error is not None:
         with contextlib.suppress(OSError):
             print(error_text(error), file=sys.stderr)
+            if run.verbose and error.__traceback__ is not None:
+                print(error_origin(error), file=sys.stderr)
     return code
 
 

@@ -11,7 +11,7 @@ JsonOption = Annotated[
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print problems only.")]
 VerboseOption = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Print every object, and details of errors.")
+    bool, typer.Option("--verbose", "-v", help="Print more: each step, and where errors come from.")
 ]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")

@@ -166,8 +166,9 @@ class ObjectsCounted(Event):
     size_bytes: int
 
     def __str__(self) -> str:
-        """Name outcome, number and place."""
-        return f"{self.objects} {self.outcome.value} on {self.server}"
+        """Name outcome, amount and way."""
+        amount = f"{self.objects:,} {self.outcome.value} ({print_size(self.size_bytes)})"
+        return f"{self.source} -> {self.server}: {amount}"
 
 
 @dataclass(frozen=True, slots=True)

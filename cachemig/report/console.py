@@ -5,12 +5,10 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import TextIO
 
-from cachemig.agent.protocol import Outcome
 from cachemig.core.events import (
     CheckProgress,
     ErrorTold,
     Event,
-    ObjectDone,
     ObjectsCounted,
     Row,
     RunEnded,
@@ -23,8 +21,6 @@ from cachemig.core.events import (
 from cachemig.core.quoting import printable
 from cachemig.errors import ExitCode
 from cachemig.report.minutes import MinuteLines
-
-_FINE = frozenset({Outcome.PUBLISHED, Outcome.PRESENT, Outcome.FOREIGN})
 
 
 class Detail(IntEnum):
@@ -43,7 +39,7 @@ _LEAST_DETAIL: Mapping[type[Event], Detail] = {
     SyncProgress: Detail.NEVER,
     ScanProgress: Detail.NEVER,
     CheckProgress: Detail.NEVER,
-    ObjectsCounted: Detail.NEVER,
+    ObjectsCounted: Detail.VERBOSE,
     Row: Detail.NEVER,
     RunStarted: Detail.NEVER,
     ErrorTold: Detail.NEVER,
@@ -98,8 +94,6 @@ class Console:
 
 def _least_detail(event: Event) -> Detail:
     match event:
-        case ObjectDone(outcome=outcome):
-            return Detail.VERBOSE if outcome in _FINE else Detail.NORMAL
         case RunEnded(exit_code=code, planned=planned, tally=tally):
             worth_telling = code >= ExitCode.HANGUP or planned.objects or tally.total.objects
             return Detail.NORMAL if worth_telling else Detail.NEVER

@@ -1,5 +1,6 @@
 """An error as text for a tired operator: what, where, why, what next, where to read on."""
 
+import traceback
 from collections.abc import Iterator
 
 from cachemig.core.quoting import printable
@@ -9,6 +10,12 @@ from cachemig.errors import CachemigError
 def error_text(error: CachemigError) -> str:
     """Print an error on as many lines as it has something to say."""
     return "\n  ".join(_lines(error))
+
+
+def error_origin(error: CachemigError) -> str:
+    """Print where in cachemig an error was raised, and all that led to it."""
+    told = "".join(traceback.format_exception(error))
+    return "\n".join(printable(line) for line in told.splitlines())
 
 
 def _lines(error: CachemigError) -> Iterator[str]:

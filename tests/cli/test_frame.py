@@ -154,16 +154,28 @@ def test_with_json_results_are_rows_and_text_goes_to_standard_error(tmp_path):
 
 
 def test_how_much_people_read_is_their_choice(tmp_path):
-    """-q leaves problems, the default tells bad objects, -v every object."""
+    """-q leaves problems, the default sums up, -v tells what each pair of servers is about."""
     written = {
-        option: act("present", *([option] if option else []), cwd=tmp_path).stderr
+        option: act("failed", *([option] if option else []), cwd=tmp_path).stderr
         for option in ("-q", "", "-v")
     }
 
+    summary = "1 present (100 B), 1 failed (100 B), 2 not attempted (200 B); to go on: "
     assert written["-q"] == ""
-    assert "x\\udc80" not in written[""]
-    assert "2 present (200 B), 2 not attempted (200 B); to go on: " in written[""]
-    assert "present 3f/a1/x\\udc80" in written["-v"]
+    assert "failed 3f/a1/x\\udc80" in written[""]
+    assert summary in written[""]
+    assert "nfs-1 -> nfs-9: 2 objects" not in written[""]
+    assert "nfs-1 -> nfs-9: 2 objects to bring" in written["-v"]
+    assert summary in written["-v"]
+
+
+def test_an_errors_origin_is_told_who_wants_more(tmp_path):
+    """-v adds where it was raised, for whoever has to mend it; hostile names stay visible."""
+    plain, more = (act("AccessError", *v, cwd=tmp_path).stderr for v in ([], ["-v"]))
+
+    assert "Traceback" not in plain
+    assert more.startswith(plain)
+    assert "program.py" in more.removeprefix(plain)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
