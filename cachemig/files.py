@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,6 +13,8 @@ from cachemig.core.quoting import printable
 from cachemig.core.shard_text import parse_shard_maps, print_shard_maps
 from cachemig.core.shards import Placement, ShardMap, new_map
 from cachemig.errors import FormatError, ShardMapError, UsageError
+
+_MAX_BYTES = 1024 * 1024
 
 
 class ServerShare(Protocol):
@@ -119,8 +122,10 @@ def read_shard_maps(path: Path) -> dict[str, ShardMap]:
 def kept_shard_maps(path: Path) -> dict[str, ShardMap]:
     """Read the shard maps of a site like `read_shard_maps`; none when there is no file."""
     try:
-        maps = parse_shard_maps(path.read_bytes().decode())
-    except FileNotFoundError:
+        maps = parse_shard_maps(_content(path).decode())
+    except FileNotFoundError as error:
+        if path.is_symlink():
+            raise _unreadable(path, "it is a link to nowhere") from error
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, str(error)) from error
@@ -176,6 +181,16 @@ def _refuse_strange_servers(shard_map: ShardMap, weights: Mapping[str, float], p
             next_step="name the server in cachemig.toml, or take its slots away with "
             f"`cachemig shards rebalance {shard_map.site}`",
         )
+
+
+def _content(path: Path) -> bytes:
+    """Read a file of a sane size; a pipe or a device is not waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES:
+            raise _unreadable(path, f"it is no regular file of at most {_MAX_BYTES:,} bytes")
+        return file.read()
 
 
 def _unreadable(path: Path, cause: str) -> FormatError:

@@ -1,5 +1,6 @@
 """Files of our own come back as they were written, and a damaged one is never guessed at."""
 
+import os
 import stat
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from cachemig.core.urls import ServerUrl
 from cachemig.errors import FormatError, NoSpaceError, ShardMapError
 from cachemig.files import (
     effective_maps,
+    kept_shard_maps,
     read_shard_maps,
     shards_path,
     write_atomically,
@@ -156,7 +158,25 @@ def test_a_missing_file_says_how_to_make_it(tmp_path):
     assert "cachemig shards init west" in caught.value.next_step
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe", b"", b"[[cache]]", b"cache = 1", b"\0"])
+HUGE_HEX = b"0x" + b"f" * 9000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xfe",
+        b"",
+        b"[[cache]]",
+        b"cache = 1",
+        b"\0",
+        b"a = " + b"[" * 5000,
+        b"version = " + b"1" * 5000,
+        b"version = " + HUGE_HEX,
+        GOLD.encode().replace(b"weight = 0.5", b"weight = " + HUGE_HEX),
+        GOLD.encode() + b"#" * 1_100_000,
+    ],
+    ids=range(10),
+)
 def test_a_file_of_rubbish_is_refused(tmp_path, content):
     """Never an exception that is not ours."""
     path = tmp_path / "west.toml"
@@ -172,6 +192,21 @@ def test_a_directory_in_the_place_of_the_file_is_refused(tmp_path):
 
     with pytest.raises(FormatError, match="can not be read"):
         effective_maps(site_of(nfs_1=1), [Cache("c")], tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link to nowhere"])
+def test_what_is_no_file_is_refused_at_once(tmp_path, kind):
+    """Reading a pipe would wait for a writer for ever; a link to nowhere is a file that is gone."""
+    path = tmp_path / "west.toml"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else "gone")
+
+    with pytest.raises(FormatError, match="can not be read") as caught:
+        kept_shard_maps(path)
+
+    assert caught.value.path == str(path)
 
 
 def test_a_site_with_one_server_needs_no_file(tmp_path):

@@ -155,6 +155,8 @@ def read_metadata(path: Path, what: str, version: int) -> dict[str, str]:
         UsageError: it can not be read.
     """
     with translating(path, what=what):
+        if path.exists() and not path.is_file():
+            raise FormatError(f"{what} is not a regular file", path=str(path))
         found = _metadata(path)
     written = found.get("format_version", "")
     if not written.isdecimal():

@@ -21,6 +21,7 @@ from cachemig.errors import FormatError, ShardMapError
 
 FORMAT: Final = "cachemig shard maps"
 VERSION: Final = 1
+_ABSURD_VERSION: Final = 1_000_000
 _SLOTS_PER_LINE_CHARS: Final = 88
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _MEND = "mend the file (docs/formats.md), or put its last good version back"
@@ -87,10 +88,10 @@ def parse_shard_maps(text: str) -> dict[str, ShardMap]:
 def _document(text: str) -> _Document:
     try:
         fields = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise _unreadable(str(error)) from error
     version = fields.get("version")
-    if isinstance(version, int) and version > VERSION:
+    if isinstance(version, int) and VERSION < version < _ABSURD_VERSION:
         raise FormatError(
             f"the shard maps are of version {version}, and this cachemig reads version {VERSION}",
             next_step="use the cachemig that wrote them, or a newer one",

@@ -1,6 +1,7 @@
 """Sets of slots as short text: ``00-3f 52 60-7f``."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable
 from itertools import pairwise
 
@@ -30,7 +31,7 @@ def parse_slots(text: str) -> tuple[str, ...]:
     slots: list[str] = []
     for word in text.split():
         slots += _slots_of(word)
-    doubled = {slot for slot in slots if slots.count(slot) > 1}
+    doubled = [slot for slot, times in Counter(slots).items() if times > 1]
     if doubled:
         raise ShardMapError(f"slot {min(doubled)} is named twice", next_step="name it once")
     return tuple(sorted(slots))

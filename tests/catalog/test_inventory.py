@@ -169,3 +169,16 @@ def test_a_file_damaged_in_the_middle_is_told_when_it_is_asked(inventory):
 
     with pytest.raises(FormatError, match="is damaged"):
         inventory.totals(Dimension.SERVER)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_what_is_no_file_is_no_inventory(tmp_path, kind):
+    """Reading a pipe would wait for a writer for ever."""
+    path = inventory_path(tmp_path, "old")
+    path.parent.mkdir()
+    path.mkdir() if kind == "folder" else os.mkfifo(path)
+
+    with pytest.raises(FormatError, match="not a regular file") as caught:
+        open_inventory(path)
+
+    assert caught.value.path == str(path)

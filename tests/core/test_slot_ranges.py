@@ -1,5 +1,7 @@
 """Sets of slots survive the way through their short text."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,16 @@ from hypothesis import strategies as st
 from cachemig.core.shards import SLOTS
 from cachemig.core.slot_ranges import parse_slots, print_slots
 from cachemig.errors import ShardMapError
+
+
+def test_a_text_that_names_slots_again_and_again_is_refused_soon():
+    """Whoever can write the file must not keep the program busy."""
+    began = time.process_time()
+
+    with pytest.raises(ShardMapError, match="named twice"):
+        parse_slots("00 " * 200_000)
+
+    assert time.process_time() - began < 2
 
 
 @given(st.sets(st.sampled_from(SLOTS)))
