@@ -21,7 +21,8 @@ from cachemig.catalog.candidates import Destination
 from cachemig.catalog.inventory import Dimension
 from cachemig.catalog.plan import Plan, make_plan
 from cachemig.catalog.presence import presence
-from cachemig.catalog.receipts import ReceiptWriter, open_receipts
+from cachemig.catalog.receipt_writer import ReceiptWriter
+from cachemig.catalog.receipts import open_receipts
 from cachemig.core.shards import new_map
 from cachemig.engine.scan import ScannedSite, ScanOptions, scan
 from cachemig.stores.base import (

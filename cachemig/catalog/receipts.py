@@ -1,18 +1,13 @@
-"""What cachemig published, and with which digest: written during a run, asked years later."""
+"""What cachemig published, and with which digest: asked years later."""
 
 import csv
-import json
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from io import SEEK_END, FileIO
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol
 
 import duckdb
 
-from cachemig.agent.protocol import Outcome
 from cachemig.catalog.database import (
     connect,
     csv_view,
@@ -24,12 +19,10 @@ from cachemig.catalog.database import (
     write_parquet,
 )
 from cachemig.catalog.inventory import Inventory
-from cachemig.catalog.plan import Pair
-from cachemig.core.disk import own_file_refused
+from cachemig.catalog.receipt_writer import FORMAT_VERSION
 from cachemig.core.quoting import escape_path, unescape_path
-from cachemig.errors import OutputError
+from cachemig.errors import FormatError
 
-FORMAT_VERSION = 1
 _COLUMNS = {
     "v": "BIGINT",
     "run_id": "VARCHAR",
@@ -41,38 +34,6 @@ _COLUMNS = {
     "sha256": "VARCHAR",
 }
 """Of a receipt, what is asked for; the rest is for people."""
-
-
-class SentFile(Protocol):
-    """What a batch was asked to bring."""
-
-    @property
-    def source_path(self) -> str:
-        """Where it came from, below the source server's root."""
-
-
-class PublishedFile(Protocol):
-    """What became of it, as the destination told; paths are below the server's root."""
-
-    @property
-    def path(self) -> str:
-        """Where it is now."""
-
-    @property
-    def outcome(self) -> Outcome:
-        """Only a published file gets a receipt."""
-
-    @property
-    def size_bytes(self) -> int:
-        """Its size."""
-
-    @property
-    def sha256(self) -> str:
-        """The digest, equal at both ends."""
-
-    @property
-    def mtime_ns(self) -> int:
-        """Its modification time."""
 
 
 class KeptReceipt(Protocol):
@@ -128,83 +89,6 @@ class AuditedFile(NamedTuple):
     sha256: str
 
 
-class ReceiptWriter:
-    """Adds the receipts of one run to ``receipts/<run_id>.jsonl`` of the state directory.
-
-    A context manager. Its file begins with the first receipt; a batch is written at once.
-    """
-
-    def __init__(self, state_dir: Path, run_id: str, old_site: str, new_site: str) -> None:
-        self._path = state_dir / "receipts" / f"{run_id}.jsonl"
-        self._about = {"run_id": run_id, "site": new_site, "source_site": old_site}
-        self._file: FileIO | None = None
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def keep(
-        self, pair: Pair, sent: Sequence[SentFile], published: Sequence[PublishedFile]
-    ) -> None:
-        """Write down the published files of a batch; any thread may call.
-
-        Raises:
-            NoSpaceError, OutputError: they can not be written.
-        """
-        lines = "".join(self._lines(pair, sent, published)).encode("ascii")
-        if not lines:
-            return
-        try:
-            with self._lock:
-                _append(self._opened(), lines)
-        except OSError as error:
-            what = "the receipts of this run can not be written"
-            raise own_file_refused(error, str(self._path), what, OutputError) from error
-
-    def _opened(self) -> FileIO:
-        if self._file is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("ab", buffering=0)
-        return self._file
-
-    def _lines(
-        self, pair: Pair, sent: Sequence[SentFile], published: Sequence[PublishedFile]
-    ) -> Iterator[str]:
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        for origin, file in zip(sent, published, strict=True):
-            if file.outcome is not Outcome.PUBLISHED:
-                continue
-            receipt = {
-                "v": FORMAT_VERSION,
-                **self._about,
-                "time": now,
-                "server": pair.server,
-                "path": escape_path(file.path),
-                "size_bytes": file.size_bytes,
-                "sha256": file.sha256,
-                "mtime_ns": file.mtime_ns,
-                "source_server": pair.source_server,
-                "source_path": escape_path(origin.source_path),
-            }
-            yield json.dumps(receipt) + "\n"
-
-
-def _append(file: FileIO, data: bytes) -> None:
-    size_bytes = file.seek(0, SEEK_END)
-    left = memoryview(data)
-    try:
-        while left:
-            left = left[file.write(left) :]
-    except OSError:
-        with suppress(OSError):
-            file.truncate(size_bytes)  # half a line would spoil the next
-        raise
-
-
 class ReceiptBook:
     """The last receipt of every file of a site, while it is open."""
 
@@ -249,7 +133,7 @@ def open_receipts(
         _write_far(far, site, kept_at_servers)
         with connect(scratch_dir) as connection:
             csv_view(connection, "kept_at_servers", [far], _COLUMNS)
-            _view_of_state(connection, sorted((state_dir / "receipts").glob("*.jsonl")))
+            _view_of_state(connection, _files_of_state(state_dir))
             found = scratch_dir / "receipts.parquet"
             write_parquet(connection, query("receipts"), found, parameters={"site": site})
             parquet_view(connection, "receipts", found)
@@ -273,6 +157,23 @@ def _write_far(path: Path, site: str, kept_at_servers: Mapping[str, Iterable[Kep
                 )
                 for receipt in receipts
             )
+
+
+def _files_of_state(state_dir: Path) -> list[Path]:
+    """List the files of receipts.
+
+    Raises:
+        FormatError: one of them is a pipe, a folder or a link to nowhere.
+    """
+    files = sorted((state_dir / "receipts").glob("*.jsonl"))
+    for file in files:
+        if not file.is_file():
+            raise FormatError(
+                "among the receipts is something that is no file",
+                path=str(file),
+                next_step="move it away",
+            )
+    return files
 
 
 def _view_of_state(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:

@@ -13,7 +13,7 @@ from cachemig.catalog.candidates import Destination
 from cachemig.catalog.database import scratch
 from cachemig.catalog.inventory import Inventory
 from cachemig.catalog.plan import Pair, Plan, make_plan
-from cachemig.catalog.receipts import ReceiptWriter
+from cachemig.catalog.receipt_writer import ReceiptWriter
 from cachemig.catalog.settled import Memory, recall, remember, settled_path
 from cachemig.config import Config, Site
 from cachemig.core.events import Notice, ObjectDone, ServerProblem, SyncPlanned, Tell

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 from threading import Thread
 
@@ -10,8 +11,9 @@ import pytest
 
 from cachemig.agent.protocol import Outcome
 from cachemig.catalog.plan import Pair
-from cachemig.catalog.receipts import ReceiptWriter, open_receipts
-from cachemig.errors import NoSpaceError, OutputError
+from cachemig.catalog.receipt_writer import ReceiptWriter
+from cachemig.catalog.receipts import open_receipts
+from cachemig.errors import FormatError, NoSpaceError, OutputError
 from cachemig.stores.base import FileReceipt, KeptReceipt, WantedFile
 from tests.catalog.made import Held, file, inventory_of, listing, object_name
 
@@ -140,6 +142,47 @@ def test_a_line_that_a_crash_tore_is_passed_over(tmp_path, writer):
         torn.write('{"v": 1, "run_id": "20260301-ab", "path": "q", "sha2')
 
     assert digests(tmp_path) == {"p": "aa"}
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to nowhere", "folder"])
+def test_what_is_no_file_among_the_receipts_is_named(tmp_path, writer, kind):
+    """A pipe would be waited for; and whoever passes over receipts proves less than he says."""
+    writer.keep(PAIR, [wanted("p")], [kept("p")])
+    path = tmp_path / "receipts" / "zz.jsonl"
+    {
+        "pipe": lambda: os.mkfifo(path),
+        "link to nowhere": lambda: path.symlink_to(tmp_path / "gone"),
+        "folder": path.mkdir,
+    }[kind]()
+
+    with pytest.raises(FormatError) as caught:
+        digests(tmp_path)
+
+    assert caught.value.path == str(path)
+    assert "move it away" in caught.value.next_step
+
+
+@pytest.mark.parametrize("when", ["between batches", "at the end"])
+@pytest.mark.parametrize("again", [False, True])
+def test_receipts_that_are_taken_away_are_missed(tmp_path, when, again):
+    """Written to a file without a name, they would be lost without a word."""
+    state_dir = tmp_path / "state"
+
+    def run():
+        with ReceiptWriter(state_dir, "20260301-ab", "old", "new") as writer:
+            writer.keep(PAIR, [wanted("p")], [kept("p")])
+            shutil.rmtree(state_dir)
+            if again:
+                (state_dir / "receipts").mkdir(parents=True)
+                (state_dir / "receipts" / "20260301-ab.jsonl").touch()
+            if when == "between batches":
+                writer.keep(PAIR, [wanted("q")], [kept("q")])
+                pytest.fail("nothing was said")
+
+    with pytest.raises(OutputError, match="receipts of this run") as caught:
+        run()
+
+    assert caught.value.path == str(state_dir / "receipts" / "20260301-ab.jsonl")
 
 
 @pytest.mark.parametrize("path", ["a\\b", 'quo"te', "line\nend", os.fsdecode(b"caf\xe9"), "é"])
