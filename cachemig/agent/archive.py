@@ -203,7 +203,7 @@ def check_file(fd: int, size_bytes: int, file_name: str) -> str:
     if isinstance(follower, ZstdChecker):
         return _check_zstd_headers(fd, size_bytes)
     offset = 0
-    while data := os.pread(fd, _READ_BYTES, offset):
+    while data := os.pread(fd, min(_READ_BYTES, size_bytes - offset), offset):
         follower.feed(data)
         offset += len(data)
     return follower.finish()

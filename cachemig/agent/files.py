@@ -33,7 +33,8 @@ def digest(tree: Tree, path: str) -> list[Any]:
     except Unreadable as trouble:
         return [path, 0, "", f"{trouble.outcome.value}: {trouble.why}"]
     try:
-        return [path, os.fstat(fd).st_size, digest_of(fd).hex(), ""]
+        size_bytes = os.fstat(fd).st_size
+        return [path, size_bytes, digest_of(fd, size_bytes).hex(), ""]
     except OSError as error:
         return [path, 0, "", error.strerror or "unreadable"]
     finally:

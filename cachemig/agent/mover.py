@@ -9,13 +9,13 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from .frames import Channel, PeerLost, pack_json
 from .peer import AgentError, Peer, answer
 from .protocol import Kind
-from .source import FileFrame, belongs, read_batch
+from .source import Expected, FileFrame, read_batch
 from .tree import Tree
 from .walk import Links
 
@@ -25,8 +25,8 @@ _PROGRESS_INTERVAL_S = 0.5
 class Source(Protocol):
     """Where a mover reads files from."""
 
-    def ask(self, request: int, paths: list[str]) -> None:
-        """Announce the files of a batch; they may be sent ahead."""
+    def ask(self, request: int, paths: list[str], limits_bytes: Sequence[int]) -> None:
+        """Announce the files of a batch and how large each may be; they may be sent ahead."""
 
     def frames(self, request: int) -> Iterator[FileFrame]:
         """Yield the file frames of an announced batch."""
@@ -38,11 +38,11 @@ class LocalSource:
     def __init__(self, tree: Tree, links: Links) -> None:
         self._tree = tree
         self._links = links
-        self._asked: dict[int, list[str]] = {}
+        self._asked: dict[int, list[tuple[str, int]]] = {}
 
-    def ask(self, request: int, paths: list[str]) -> None:
+    def ask(self, request: int, paths: list[str], limits_bytes: Sequence[int]) -> None:
         """Remember what to read."""
-        self._asked[request] = paths
+        self._asked[request] = list(zip(paths, limits_bytes))
 
     def frames(self, request: int) -> Iterator[FileFrame]:
         """Read the files now."""
@@ -54,27 +54,26 @@ class DialledSource:
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
-        self._asked: dict[int, int] = {}
+        self._asked: dict[int, Expected] = {}
 
-    def ask(self, request: int, paths: list[str]) -> None:
+    def ask(self, request: int, paths: list[str], limits_bytes: Sequence[int]) -> None:
         """Send the request ahead, so that the far server never waits for us."""
-        self._asked[request] = len(paths)
-        arguments = {"op": "read", "paths": paths}
+        self._asked[request] = Expected(limits_bytes)
+        arguments = {"op": "read", "paths": paths, "limits_bytes": limits_bytes}
         self.peer.channel.send_json(Kind.REQUEST, request, arguments)
 
     def frames(self, request: int) -> Iterator[FileFrame]:
         """Pass on frames until the reply; they must be those of each file, in order."""
-        files, index = self._asked.pop(request), 0
+        expected = self._asked.pop(request)
         while True:
             frame = self.peer.channel.receive()
             if frame.kind not in (Kind.PART, Kind.LAST):
                 answer(frame)
                 break
-            if frame.request != request or not belongs(frame.kind, frame.payload, index):
+            if frame.request != request or not expected.takes(frame.kind, frame.payload):
                 raise PeerLost("it sends file frames that make no sense")
-            index += frame.kind is Kind.LAST
             yield FileFrame(frame.kind, b"", frame.payload)
-        if index != files:
+        if not expected.all_came:
             raise PeerLost("it sent other files than were asked for")
 
 
@@ -113,7 +112,8 @@ class Mover:
         if self._lost is not None:
             self._give_up(self._lost)
             return
-        self._source.ask(request, [source_path for source_path, _ in arguments["files"]])
+        paths = [source_path for source_path, _ in arguments["files"]]
+        self._source.ask(request, paths, arguments["limits_bytes"])
         self._waiting.put((request, arguments))
 
     def _pump(self) -> None:
@@ -131,7 +131,8 @@ class Mover:
     def _send(self, request: int, arguments: dict[str, Any]) -> None:
         out = self._destination.channel
         rate_bytes_per_s = float(arguments.get("rate_bytes_per_s", 0))
-        out.send_json(Kind.REQUEST, request, {**arguments, "op": "write"})
+        for_intake = {name: arguments[name] for name in ("files", "source_server")}
+        out.send_json(Kind.REQUEST, request, {"op": "write", **for_intake})
         sent_bytes, told_at = 0, time.monotonic()
         for kind, head, data in self._source.frames(request):
             self._pace.wait(len(data), rate_bytes_per_s)

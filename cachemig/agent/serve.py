@@ -210,7 +210,8 @@ class Agent:
         self._intake.begin(request, arguments)
 
     def _read(self, request: int, arguments: Arguments) -> None:
-        for kind, head, data in read_batch(self._root, self._links, arguments["paths"]):
+        files = zip(arguments["paths"], arguments["limits_bytes"])
+        for kind, head, data in read_batch(self._root, self._links, files):
             self._channel.send(kind, request, head, data, flush=False)
         self._reply(request, None)
 

@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from . import archive
@@ -52,19 +52,21 @@ class Unreadable(Exception):
         self.why = why
 
 
-def read_batch(tree: Tree, links: Links, paths: list[str]) -> Iterator[FileFrame]:
+def read_batch(tree: Tree, links: Links, files: Iterable[tuple[str, int]]) -> Iterator[FileFrame]:
     """Yield the PART and LAST frames of each file, in order.
 
+    A file is named with the most bytes that are sent of it; a larger one is told as changed.
     Head and data are apart, so that the bytes of a file are not copied about; the data of
     a frame is good until the next one is asked for. The head of a LAST frame holds the
     file's index, its outcome (empty: read whole), size, mtime and SHA-256; its data is the
     rest of the file, or why it was not read.
     """
     place = memoryview(bytearray(PART_BYTES))
-    for index, path in enumerate(paths):
+    for index, (path, limit_bytes) in enumerate(files):
         try:
             fd = open_source(tree, links, path)
             try:
+                _refuse_larger(fd, limit_bytes)
                 yield from _read_file(fd, index, path, place)
             finally:
                 os.close(fd)
@@ -73,13 +75,33 @@ def read_batch(tree: Tree, links: Links, paths: list[str]) -> Iterator[FileFrame
             yield FileFrame(Kind.LAST, head, trouble.why.encode("utf-8"))
 
 
-def belongs(kind: Kind, payload: Buffer, index: int) -> bool:
-    """Whether a frame can be one of the file with this index; then `file_end` can read a LAST."""
-    if len(payload) < (LAST if kind is Kind.LAST else PART).size:
-        return False
-    if kind is Kind.LAST and LAST.unpack_from(payload)[1].rstrip(b"\0") not in _TOLD:
-        return False
-    return bool(PART.unpack_from(payload)[0] == index)
+class Expected:
+    """Holds file frames to what was asked for: each file in order, none beyond its limit."""
+
+    def __init__(self, limits_bytes: Sequence[int]) -> None:
+        self._limits_bytes = limits_bytes
+        self._index = 0
+        self._came_bytes = 0
+
+    @property
+    def all_came(self) -> bool:
+        """Whether every file had its end."""
+        return self._index == len(self._limits_bytes)
+
+    def takes(self, kind: Kind, payload: Buffer) -> bool:
+        """Whether a PART or LAST can be the next one; then `file_end` can read a LAST."""
+        size_bytes = len(payload) - (LAST if kind is Kind.LAST else PART).size
+        if self.all_came or size_bytes < 0 or PART.unpack_from(payload)[0] != self._index:
+            return False
+        limit_bytes = self._limits_bytes[self._index]
+        if kind is Kind.PART:
+            self._came_bytes += size_bytes
+            return size_bytes > 0 and self._came_bytes <= limit_bytes
+        told = LAST.unpack_from(payload)[1].rstrip(b"\0")
+        whole_bytes = self._came_bytes + (0 if told else size_bytes)
+        self._index += 1
+        self._came_bytes = 0
+        return told in _TOLD and whole_bytes <= limit_bytes
 
 
 def file_end(payload: Buffer) -> FileEnd:
@@ -123,6 +145,11 @@ def open_source(tree: Tree, links: Links, path: str) -> int:
         raise Unreadable(Outcome.FAILED, error.strerror or str(error)) from None
 
 
+def _refuse_larger(fd: int, limit_bytes: int) -> None:
+    if os.fstat(fd).st_size > limit_bytes:
+        raise Unreadable(Outcome.CHANGED, "its size is far beyond what was planned")
+
+
 def _read_file(fd: int, index: int, path: str, place: memoryview) -> Iterator[FileFrame]:
     before = os.fstat(fd)
     digest = hashlib.sha256()
@@ -163,17 +190,19 @@ def _settled_mtime_ns(fd: int, before: os.stat_result, size_bytes: int, sha256: 
     if after.st_size != before.st_size or size_bytes != before.st_size:
         raise Unreadable(Outcome.CHANGED, "its size changed while it was read")
     times_moved = (after.st_mtime_ns, after.st_ctime_ns) != (before.st_mtime_ns, before.st_ctime_ns)
-    if times_moved and digest_of(fd) != sha256:
+    if times_moved and digest_of(fd, size_bytes) != sha256:
         raise Unreadable(Outcome.CHANGED, "its content changed while it was read")
     return after.st_mtime_ns
 
 
-def digest_of(fd: int) -> bytes:
-    """SHA-256 of a whole open file."""
+def digest_of(fd: int, size_bytes: int) -> bytes:
+    """SHA-256 of an open file's first bytes, however much it grows meanwhile."""
     digest = hashlib.sha256()
     os.lseek(fd, 0, os.SEEK_SET)
-    while True:
-        data = os.read(fd, 1024 * 1024)
+    while size_bytes:
+        data = os.read(fd, min(size_bytes, 1024 * 1024))
         if not data:
-            return digest.digest()
+            break
         digest.update(data)
+        size_bytes -= len(data)
+    return digest.digest()

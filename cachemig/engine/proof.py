@@ -112,7 +112,7 @@ class Prover:
         if damage == deep.NO_ZSTD:
             self._no_zstd(self._store.server)
             try:
-                with closing(self._store.read_file(file.path)) as packed:
+                with closing(self._store.read_file(file.path, verdict.size_bytes)) as packed:
                     damage = unpack_here(packed, verdict.size_bytes)
             except IncompleteError as error:
                 return found._replace(state=FileState.UNREADABLE, cause=error.cause)

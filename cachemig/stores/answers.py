@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args
 
 from cachemig.agent.frames import Frame
 from cachemig.agent.protocol import Kind, Outcome
-from cachemig.agent.source import PART, FileEnd, belongs, file_end
+from cachemig.agent.source import PART, Expected, FileEnd, file_end
 from cachemig.stores.base import (
     ArchiveVerdict,
     DirectoryListing,
@@ -126,15 +126,15 @@ def kept_receipt(value: object) -> KeptReceipt | None:
         return None
 
 
-def file_pieces(frames: Iterable[Frame]) -> Iterator[bytes | FileEnd]:
+def file_pieces(frames: Iterable[Frame], limit_bytes: int) -> Iterator[bytes | FileEnd]:
     """Read the frames of the one file that was asked for: its parts, and at last its end."""
-    ended = False
+    expected = Expected([limit_bytes])
     for frame in frames:
-        if ended or not belongs(frame.kind, frame.payload, 0):
+        if not expected.takes(frame.kind, frame.payload):
             raise NonsenseError("a part of a file is none")
-        ended = frame.kind is Kind.LAST
-        yield file_end(frame.payload) if ended else bytes(frame.payload[PART.size :])
-    if not ended:
+        is_end = frame.kind is Kind.LAST
+        yield file_end(frame.payload) if is_end else bytes(frame.payload[PART.size :])
+    if not expected.all_came:
         raise NonsenseError("a file was sent that has no end")
 
 

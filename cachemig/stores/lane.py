@@ -17,6 +17,8 @@ from cachemig.stores.base import FileReceipt, WantedFile
 from cachemig.stores.refusals import Diagnose, explained, lost, senseless
 from cachemig.stores.remote import Rooted
 
+_MAY_GROW_BYTES = 1024 * 1024
+
 
 class LanePlan(NamedTuple):
     """All that a lane needs to know; plain values, so that it can be handed on.
@@ -79,6 +81,7 @@ class Lane:
                 "move",
                 {
                     "files": [[file.source_path, file.path] for file in files],
+                    "limits_bytes": [_limit_bytes(file) for file in files],
                     "rate_bytes_per_s": rate_bytes_per_s,
                     "source_server": self._plan.source.server,
                 },
@@ -155,3 +158,8 @@ class Lane:
     def _lost(self, error: PeerLost) -> CachemigError:
         server = self._plan.mover_host or self._plan.source.server
         return lost(str(error), self._peer, server, self._diagnose)
+
+
+def _limit_bytes(file: WantedFile) -> int:
+    """What is sent of a file at the most; room for one that was written anew since the scan."""
+    return 2 * file.size_bytes + _MAY_GROW_BYTES

@@ -164,14 +164,15 @@ class RemoteStore:
         with self._asking():
             yield from map(answers.kept_receipt, self._peer.stream("receipts"))
 
-    def read_file(self, path: str) -> Generator[bytes, None, None]:
-        """Stream one file here.
+    def read_file(self, path: str, limit_bytes: int) -> Generator[bytes, None, None]:
+        """Stream one file here; one that is larger by now is told as changed.
 
         Raises:
             IncompleteError: it vanished, changed while it was read, or can not be read.
         """
         with self._asking():
-            for piece in answers.file_pieces(self._peer.frames("read", paths=[path])):
+            frames = self._peer.frames("read", paths=[path], limits_bytes=[limit_bytes])
+            for piece in answers.file_pieces(frames, limit_bytes):
                 if isinstance(piece, bytes):
                     yield piece
                 elif piece.outcome is None:

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cachemig.agent.protocol import PART_BYTES, Kind
-from cachemig.agent.source import LAST, PART, FileFrame, read_batch
+from cachemig.agent.source import LAST, PART, FileFrame, digest_of, read_batch
 from cachemig.agent.tree import Tree
 from cachemig.agent.walk import Links
 from tests.cache_files import OLD_NS, archive, put, sha256
 
+LIMIT_BYTES = 1024 * 1024 * 1024
 SIZE_BYTES = 4 * PART_BYTES + 1234
 SIGINFO = "3f/sstate:a.tar.zst.siginfo"
 
@@ -54,10 +55,15 @@ def came_of(frames: Iterator[FileFrame]) -> list[Came]:
     return files
 
 
+def unbounded(*paths: str) -> list[tuple[str, int]]:
+    """Files that may be as large as they like."""
+    return [(path, LIMIT_BYTES) for path in paths]
+
+
 def read(root: Path, *paths: str) -> list[Came]:
     """Read files below a root without any hurry."""
     tree = Tree(str(root))
-    return came_of(read_batch(tree, Links([tree]), list(paths)))
+    return came_of(read_batch(tree, Links([tree]), unbounded(*paths)))
 
 
 def read_while(root: Path, path: str, happens: Callable[[], object], after_frames: int = 1) -> Came:
@@ -65,7 +71,8 @@ def read_while(root: Path, path: str, happens: Callable[[], object], after_frame
     tree = Tree(str(root))
 
     def frames() -> Iterator[FileFrame]:
-        for number, frame in enumerate(read_batch(tree, Links([tree]), [path]), start=1):
+        batch = read_batch(tree, Links([tree]), unbounded(path))
+        for number, frame in enumerate(batch, start=1):
             assert number > after_frames or frame.kind is Kind.PART, "it was read before"
             yield frame
             if number == after_frames:
@@ -109,6 +116,27 @@ def test_another_size_is_changed(
 
     assert came.outcome == "changed"
     assert b"size" in came.content
+
+
+@pytest.mark.parametrize("over_bytes", [0, 1])
+def test_a_file_beyond_its_limit_is_changed_before_a_byte_is_sent(tmp_path: Path, over_bytes: int):
+    """What it has grown to no longer matters then."""
+    put(tmp_path, SIGINFO, os.urandom(SIZE_BYTES))
+    tree = Tree(str(tmp_path))
+
+    frames = read_batch(tree, Links([tree]), [(SIGINFO, SIZE_BYTES - over_bytes)])
+    (came,) = came_of(frames)
+
+    assert came.outcome == ("changed" if over_bytes else "")
+    assert (len(came.content) == SIZE_BYTES) is not bool(over_bytes)
+
+
+def test_the_digest_of_a_file_that_grows_has_an_end(tmp_path: Path):
+    """It is that of the size it had."""
+    content = os.urandom(SIZE_BYTES)
+    with put(tmp_path, SIGINFO, content + b"more").open("rb") as file:
+        assert digest_of(file.fileno(), SIZE_BYTES).hex() == sha256(content)
+        assert digest_of(file.fileno(), 2 * SIZE_BYTES).hex() == sha256(content + b"more")
 
 
 def overwrite(path: Path, content: bytes, *, at: int = 0) -> None:
@@ -230,11 +258,11 @@ def test_no_descriptor_is_left_open(tmp_path: Path):
     put(tmp_path, SIGINFO, os.urandom(SIZE_BYTES))
     put(tmp_path, "3f/sstate:a.tar.zst", b"broken")
     tree = Tree(str(tmp_path))
-    list(read_batch(tree, Links([tree]), [SIGINFO]))
+    list(read_batch(tree, Links([tree]), unbounded(SIGINFO)))
     before = open_descriptors()
 
-    list(read_batch(tree, Links([tree]), [SIGINFO, "3f/sstate:a.tar.zst", "3f/none"]))
-    frames = read_batch(tree, Links([tree]), [SIGINFO])
+    list(read_batch(tree, Links([tree]), unbounded(SIGINFO, "3f/sstate:a.tar.zst", "3f/none")))
+    frames = read_batch(tree, Links([tree]), unbounded(SIGINFO))
     next(frames)
     frames.close()  # type: ignore[attr-defined]
 

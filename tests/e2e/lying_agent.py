@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from cachemig.agent import serve, source
 from cachemig.agent.frames import HEADER, Channel, unpack_json
-from cachemig.agent.protocol import MARKER, Kind
+from cachemig.agent.protocol import MARKER, PART_BYTES, Kind
 from cachemig.agent.serve import Agent
 from cachemig.agent.source import FileFrame
 from cachemig.agent.walk import Listing
@@ -137,6 +137,16 @@ def _wrong_outcome(_number: int, frame: FileFrame) -> Iterator[FileFrame]:
     yield FileFrame(Kind.LAST, head, frame.data)
 
 
+def _without_end(_number: int, _frame: FileFrame) -> Iterator[FileFrame]:
+    while True:
+        yield FileFrame(Kind.PART, source.PART.pack(0), bytes(PART_BYTES))
+
+
+def _nothing_without_end(_number: int, _frame: FileFrame) -> Iterator[FileFrame]:
+    while True:
+        yield FileFrame(Kind.PART, source.PART.pack(0), b"")
+
+
 def _huge_frame(channel: Channel) -> None:
     channel.send_raw(HEADER.pack(Kind.ROWS.value, 1, 100_000_000))
 
@@ -158,6 +168,8 @@ READS = {
     "other-bytes": _other_bytes,
     "cut-head": _cut_head,
     "wrong-outcome": _wrong_outcome,
+    "without-end": _without_end,
+    "nothing-without-end": _nothing_without_end,
 }
 ERRORS: dict[str, Any] = {
     "error-text": "no",

@@ -141,7 +141,10 @@ def test_other_bytes_than_were_promised_fail_their_object(from_liar, liar):
     assert all("other bytes arrived" in event["cause"] for event in ran.objects("failed"))
 
 
-@pytest.mark.parametrize("lie", ["half-the-files", "cut-head", "wrong-outcome"])
+@pytest.mark.parametrize(
+    "lie",
+    ["half-the-files", "cut-head", "wrong-outcome", "without-end", "nothing-without-end"],
+)
 def test_file_frames_that_make_no_sense_blame_the_source(lie, from_liar, liar):
     """Exit 7 names the server that sent them, within seconds."""
     tell(liar, lie)

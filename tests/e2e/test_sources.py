@@ -76,6 +76,22 @@ def test_an_inventory_older_than_the_tree_is_no_trap(sites):
     assert not temps(new)
 
 
+def test_a_file_that_grew_far_beyond_its_plan_waits_for_the_next_scan(sites):
+    """No byte of it is sent, however large it is by now; then its size is planned."""
+    old, new = roots(sites)
+    grown, *others = fill(old, range(3))
+    sites.write()
+    sites.run("scan", "old")
+    write(old / grown, archive(1, 3 * MEBIBYTE))
+
+    ran = sites.sync("--saved")
+
+    assert (ran.code, outcomes(ran)) == (4, {grown: "changed"})
+    assert all((new / path).exists() for path in others)
+    assert sites.sync().code == 0
+    assert contents(new) == contents(old)
+
+
 @pytest.mark.parametrize(("spoil", "code"), [("gone", 4), ("whole", 0)])
 def test_vanished_objects_alone_are_a_code_of_their_own(spoil, code, sites):
     """Exit 4 tells a cleaner at work from real trouble; a lost companion is none."""

@@ -262,13 +262,15 @@ class StoreContract:
         assert not (ground.place.root / path).exists()
 
     def test_read_file_streams_the_bytes_here(self, ground: Ground):
-        """A file that is gone is told as such."""
+        """A file that is gone, or larger than was known, is told as such."""
         content = os.urandom(700_000)
         put(ground.target, "3f/file", content)
 
-        assert b"".join(ground.store.read_file(f"{ground.folder}/3f/file")) == content
+        assert b"".join(ground.store.read_file(f"{ground.folder}/3f/file", 700_000)) == content
         with pytest.raises(IncompleteError, match="read whole"):
-            list(ground.store.read_file(f"{ground.folder}/3f/none"))
+            list(ground.store.read_file(f"{ground.folder}/3f/none", 700_000))
+        with pytest.raises(IncompleteError, match="read whole"):
+            list(ground.store.read_file(f"{ground.folder}/3f/file", 699_999))
         assert ground.store.stat([f"{ground.folder}/none"]) == [None]
 
     def test_an_answer_that_is_being_read_comes_before_the_next_question(self, ground: Ground):
@@ -290,7 +292,7 @@ class StoreContract:
         paths = [f"{ground.folder}/{number}" for number in range(5000)]
         for reading in (
             ground.store.digest(paths),
-            ground.store.read_file(f"{ground.folder}/file"),
+            ground.store.read_file(f"{ground.folder}/file", 700_000),
             ground.store.list(ground.folder, {}),
         ):
             next(reading)

@@ -13,7 +13,7 @@ END = Frame(Kind.LAST, 1, bytearray(LAST.pack(0, b"", 5, 7, bytes(32)) + b"de"))
 
 def test_a_file_comes_in_parts_and_has_an_end():
     """The end carries what is left of it, its size and its time."""
-    first, end = file_pieces([PIECE, END])
+    first, end = file_pieces([PIECE, END], 5)
 
     assert first == b"abc"
     assert isinstance(end, FileEnd)
@@ -32,10 +32,16 @@ def test_a_file_comes_in_parts_and_has_an_end():
         [PIECE, END._replace(payload=bytearray())],
         [PIECE, END._replace(payload=bytearray(LAST.pack(1, b"", 5, 7, bytes(32))))],
         [PIECE, END._replace(payload=bytearray(LAST.pack(0, b"splendid", 5, 7, bytes(32))))],
+        [PIECE, PIECE, END],
+        [PIECE, END._replace(payload=END.payload + b"f")],
+        [PIECE, PIECE._replace(payload=PIECE.payload[:4]), END],
     ],
-    ids=["none", "no-end", "ends", "after", "short-part", "short-end", "empty", "other", "outcome"],
+    ids=[
+        *("none", "no-end", "ends", "after", "short-part", "short-end", "empty", "other"),
+        *("outcome", "large", "large-end", "empty-part"),
+    ],
 )
 def test_frames_that_are_no_file_make_no_sense(frames):
     """A server that sends them is not believed, and nothing else breaks by it."""
     with pytest.raises(NonsenseError):
-        list(file_pieces(frames))
+        list(file_pieces(frames, 5))
