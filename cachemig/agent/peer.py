@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -15,6 +16,8 @@ from .protocol import MARKER, Kind
 
 _NOISE_BYTES = 64 * 1024
 _STDERR_BYTES = 8 * 1024
+_READ_BYTES = 64 * 1024
+_LAST_WORDS_WAIT_S = 0.5
 _END_WAIT_S = 2.0
 _REQUESTS_AHEAD = 4
 
@@ -57,21 +60,24 @@ class Peer:
             silence_limit_s: how long it may say nothing later.
         """
         ours, theirs = socket.socketpair()
-        self._stderr_fd = os.memfd_create("stderr")
+        stderr_fd, their_stderr_fd = os.pipe()
         self.process = subprocess.Popen(
             argv,
             stdin=theirs.fileno(),
             stdout=theirs.fileno(),
-            stderr=self._stderr_fd,
+            stderr=their_stderr_fd,
             start_new_session=True,
         )
         theirs.close()
+        os.close(their_stderr_fd)
+        self._last_words = b""
+        self._listener = threading.Thread(target=self._listen, args=(stderr_fd,), daemon=True)
+        self._listener.start()
         self._socket = ours
         self.channel = Channel(os.dup(ours.fileno()), os.dup(ours.fileno()), silence_limit_s)
         self._last_request = 0
         self._wait_s = wait_s
         self._answers = False
-        self._last_words = ""
         with suppress(PeerLost):  # whoever asks is told, once the child has said why it ended
             self.channel.send_raw(bundle())
         self.channel.start_beating()
@@ -124,11 +130,9 @@ class Peer:
 
     def stderr_text(self) -> str:
         """What the child said on stderr, its last 8 KiB; also when it was closed."""
-        if self._stderr_fd < 0:
-            return self._last_words
-        size_bytes = os.fstat(self._stderr_fd).st_size
-        start = max(0, size_bytes - _STDERR_BYTES)
-        return os.pread(self._stderr_fd, _STDERR_BYTES, start).decode("utf-8", "replace")
+        if self.process.poll() is not None:  # a child of its own may hold stderr open for ever
+            self._listener.join(_LAST_WORDS_WAIT_S)
+        return self._last_words.decode("utf-8", "replace")
 
     def returncode(self) -> int:
         """The child's exit status once it has ended; it is killed if it does not end by itself."""
@@ -144,10 +148,6 @@ class Peer:
         self.returncode()
         self.channel.close()
         self._socket.close()
-        if self._stderr_fd >= 0:
-            self._last_words = self.stderr_text()
-            os.close(self._stderr_fd)
-            self._stderr_fd = -1
 
     def hang_up(self) -> None:
         """Cut the connection; whoever waits for a frame is told at once. Any thread may call."""
@@ -155,6 +155,15 @@ class Peer:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
             return
+
+    def _listen(self, stderr_fd: int) -> None:
+        """Keep the end of what the child says, so that no talk fills the memory."""
+        while True:
+            said = os.read(stderr_fd, _READ_BYTES)
+            if not said:
+                break
+            self._last_words = (self._last_words + said)[-_STDERR_BYTES:]
+        os.close(stderr_fd)
 
     def _next(self, request: int) -> Frame:
         if not self._answers:
