@@ -22,7 +22,7 @@ RANKS = [
     {"core"},
     {"files", "config", "playbooks"},
     {"catalog", "stores"},
-    {"engine", "provision"},
+    {"engine"},
     {"report"},
     {"demo"},
     {"cli"},

@@ -37,11 +37,6 @@ class Durability:
         self._local_devices: set[int] = set()
         self._pool: ThreadPoolExecutor | None = None
 
-    @property
-    def by_file(self) -> bool:
-        """Whether each file and directory is synced on its own."""
-        return self._by_file
-
     def settle(self, files: Collection[str], directories: Collection[str]) -> None:
         """Return when the files' data and the directories' entries are on stable storage.
 

@@ -44,11 +44,6 @@ class Intake:
         self._thread = threading.Thread(target=self._publish, name="publish", daemon=True)
         self._thread.start()
 
-    @property
-    def by_file(self) -> bool:
-        """Whether each file is synced on its own here."""
-        return self._durability.by_file
-
     def begin(self, request: int, arguments: dict[str, Any]) -> None:
         """Expect the files of a batch."""
         files = [Incoming(path) for _, path in arguments["files"]]

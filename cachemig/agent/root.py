@@ -45,7 +45,6 @@ class OwnFiles:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._lock_fd: int | None = None
         self._note_fd: int | None = None
 
     def lock(self, run_id: str, who: str) -> None:
@@ -69,13 +68,7 @@ class OwnFiles:
             "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         os.ftruncate(fd, 0)
-        os.pwrite(fd, json.dumps(about).encode("utf-8"), 0)
-        self._lock_fd = fd
-
-    @property
-    def locked(self) -> bool:
-        """Whether this process holds the root."""
-        return self._lock_fd is not None
+        os.pwrite(fd, json.dumps(about).encode("utf-8"), 0)  # left open: closing it would unlock
 
     def sync_lock(self) -> int:
         """A descriptor for the lock that keeps one syncfs in flight per root."""

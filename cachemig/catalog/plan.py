@@ -13,13 +13,11 @@ from cachemig.catalog.database import (
     parquet_view,
     publish,
     query,
-    read_metadata,
     write_parquet,
 )
 from cachemig.catalog.inventory import Inventory
 from cachemig.core.quoting import unescape_path
 from cachemig.core.units import print_size
-from cachemig.errors import FormatError
 
 FORMAT_VERSION = 1
 
@@ -171,32 +169,6 @@ def make_plan(old: Inventory, destination: Destination, path: Path) -> Plan:
         )
         publish(draft, path)
     return plan
-
-
-def open_plan(path: Path) -> Plan:
-    """Open a plan that was made before.
-
-    Raises:
-        FormatError: there is none, it is damaged, or a newer cachemig wrote it.
-    """
-    if not path.exists():
-        raise FormatError(
-            "there is no such plan", path=str(path), next_step="make one with `cachemig plan`"
-        )
-    pairs = read_metadata(path, "the plan", FORMAT_VERSION)
-    try:
-        return Plan(
-            path=path,
-            old_site=pairs["old_site"],
-            new_site=pairs["new_site"],
-            scanned_at=datetime.fromisoformat(pairs["scanned_at"]),
-            totals=tuple(
-                PairTotal(Pair(*row[:2]), *row[2:]) for row in json.loads(pairs["totals"])
-            ),
-            left_out=json.loads(pairs["left_out"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError("the plan is damaged", path=str(path), cause=str(error)) from error
 
 
 def _as_pairs(plan: Plan) -> dict[str, str]:

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import duckdb
 
@@ -45,7 +45,7 @@ class KeptReceipt(Protocol):
 
     @property
     def time(self) -> str:
-        """When, as `Receipt.time` says it."""
+        """When, in UTC, of the form 2026-01-31T23:59:59Z."""
 
     @property
     def path(self) -> str:
@@ -58,17 +58,6 @@ class KeptReceipt(Protocol):
     @property
     def sha256(self) -> str:
         """The digest, equal at both ends."""
-
-
-class Receipt(NamedTuple):
-    """One file that cachemig published; `time` is in UTC, of the form 2026-01-31T23:59:59Z."""
-
-    server: str
-    path: str
-    size_bytes: int
-    sha256: str
-    run_id: str
-    time: str
 
 
 class AuditedFile(NamedTuple):
@@ -95,11 +84,6 @@ class ReceiptBook:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
 
-    def of_server(self, server: str) -> Iterator[Receipt]:
-        """Give the receipts of one server in order of path."""
-        for row in self._ask("receipts_of_server", {"server": server}):
-            yield Receipt(*row)._replace(path=unescape_path(row[1]))
-
     def audit(
         self, inventory: Inventory, folders: Mapping[str, str], server: str
     ) -> Iterator[AuditedFile]:
@@ -110,14 +94,10 @@ class ReceiptBook:
         parquet_view(self._connection, "inventory", inventory.path)
         paths = [escape_path(folder) for folder in folders.values()]
         by_cache = {"key": list(folders), "value": paths}  # to DuckDB a MAP, not a STRUCT
-        parameters = {"server": server, "folders": by_cache}
-        for path, *facts in self._ask("audit", parameters):
-            yield AuditedFile(unescape_path(path), *facts)
-
-    def _ask(self, name: str, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
         cursor = self._connection.cursor()
-        cursor.execute(query(name), parameters)
-        return fetched(cursor)
+        cursor.execute(query("audit"), {"server": server, "folders": by_cache})
+        for path, *facts in fetched(cursor):
+            yield AuditedFile(unescape_path(path), *facts)
 
 
 @contextmanager

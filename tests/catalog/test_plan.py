@@ -1,17 +1,17 @@
 """What a plan brings, from where, in which order, and what it leaves behind."""
 
 from collections import Counter, defaultdict
+from datetime import datetime
 from itertools import chain
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cachemig.catalog.candidates import Destination
-from cachemig.catalog.plan import Pair, PlannedFile, make_plan, open_plan
+from cachemig.catalog.database import read_metadata
+from cachemig.catalog.plan import Pair, PlannedFile, make_plan
 from cachemig.catalog.rows import CachePlace, RowKind, rows_of
 from cachemig.core.shards import SLOTS, ShardMap
-from cachemig.errors import FormatError
 from tests.catalog.made import (
     HASH,
     OLD_NS,
@@ -155,21 +155,20 @@ def test_a_plan_is_printed_the_same_for_the_same_facts(tmp_path):
     ]
 
 
-def test_an_opened_plan_is_the_plan_that_was_made(tmp_path):
-    """A frozen plan can be performed later."""
-    plan = plan_of(tmp_path, Held("a", "lmp", listing("3f/a1", file(NAME))))
+def test_a_plan_file_says_what_it_is(tmp_path):
+    """It is kept with the run, and can be read by any program long after (docs/formats.md)."""
+    plan = plan_of(tmp_path, Held("a", "lmp", listing("3f/a1", file(NAME, 30), file("stray", 5))))
 
-    assert open_plan(plan.path) == plan
-    assert str(open_plan(plan.path)) == str(plan)
+    pairs = read_metadata(plan.path, "the plan", 1)
 
-
-def test_a_plan_that_is_not_there_or_damaged_is_refused(tmp_path):
-    """It is never taken for an empty one."""
-    with pytest.raises(FormatError, match="no such plan"):
-        open_plan(tmp_path / "p.parquet")
-    (tmp_path / "p.parquet").write_bytes(b"PAR1")
-    with pytest.raises(FormatError, match="damaged"):
-        open_plan(tmp_path / "p.parquet")
+    assert pairs["totals"] == '[["a", "y", 1, 0, 1, 30]]'
+    assert pairs["left_out"] == '{"stray": 1}'
+    assert {name: pairs[name] for name in ("content", "old_site", "new_site")} == {
+        "content": "plan",
+        "old_site": "old",
+        "new_site": "new",
+    }
+    assert datetime.fromisoformat(pairs["scanned_at"]) == plan.scanned_at
 
 
 def test_nothing_to_bring_is_a_plan_too(tmp_path):

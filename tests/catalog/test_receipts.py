@@ -38,8 +38,9 @@ def far(path, sha256="ff", time="2020-01-01T00:00:00Z", run_id="20200101"):
 
 def digests(state_dir, site="new", **kept_at_servers):
     """Path and digest of each receipt of server x."""
+    empty = inventory_of(state_dir, [Held("x", "lmp", listing(""))], site)
     with open_receipts(state_dir, site, kept_at_servers) as book:
-        return {receipt.path: receipt.sha256 for receipt in book.of_server("x")}
+        return {file.path: file.sha256 for file in book.audit(empty, {"lmp": ""}, "x")}
 
 
 @pytest.fixture

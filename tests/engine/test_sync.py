@@ -9,6 +9,7 @@ import pytest
 from cachemig.agent.protocol import OWN_DIRECTORY, Outcome
 from cachemig.agent.root import OwnFiles
 from cachemig.agent.tree import Tree
+from cachemig.catalog.inventory import inventory_path, open_inventory
 from cachemig.catalog.receipts import open_receipts
 from cachemig.core.events import ObjectDone, ObjectsCounted, SyncPlanned
 from cachemig.core.outcomes import Tally
@@ -18,7 +19,7 @@ from cachemig.engine.destinations import Destinations
 from cachemig.engine.routes import Detour
 from cachemig.errors import LockedError
 from tests.cache_files import OLD_NS, archive, contents, object_path, put, sha256
-from tests.engine.sites import OBJECTS, WEIGHTS, Sites, amounts
+from tests.engine.sites import FOLDERS, OBJECTS, WEIGHTS, Sites, amounts
 
 
 @pytest.fixture
@@ -80,8 +81,11 @@ def test_receipts_are_what_an_independent_digest_says(sites: Sites):
         for server in WEIGHTS
         for receipt in OwnFiles(Tree(str(sites.root(server)))).receipts()
     ]
+    old = open_inventory(inventory_path(sites.config.state_dir, "old"))
     with open_receipts(sites.config.state_dir, "new", {}) as book:
-        kept = [(s, receipt.path, receipt.sha256) for s in WEIGHTS for receipt in book.of_server(s)]
+        kept = [
+            (s, file.path, file.sha256) for s in WEIGHTS for file in book.audit(old, FOLDERS, s)
+        ]
 
     assert len(at_roots) == len(kept) == len(expected)
     for receipts in (at_roots, kept):
