@@ -156,8 +156,8 @@ class Ground:
 
 
 def wanted_file(path: str, source_path: str | None = None) -> WantedFile:
-    """A file of a batch that keeps its path unless another one is given."""
-    return WantedFile(path if source_path is None else source_path, path, 0, 0)
+    """A file of a batch, planned with 10 MB; it keeps its path unless another one is given."""
+    return WantedFile(path if source_path is None else source_path, path, 10_000_000, 0)
 
 
 def send(lane: Lane, wanted: Sequence[WantedFile], rate: float = 0) -> Sequence[FileReceipt]:
