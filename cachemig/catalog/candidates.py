@@ -1,7 +1,7 @@
 """What of one site could go where at another: the ground of plans and of presence."""
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ class Destination:
 
 @contextmanager
 def candidates(
-    old: Inventory, destination: Destination, place: Path
+    old: Inventory, destination: Destination, place: Path, silent: Collection[str] = ()
 ) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
     """Open a database with the tables `inventory`, `owners` and `candidates`.
 
@@ -44,7 +44,8 @@ def candidates(
             columns = dict.fromkeys(("cache", "slot", "server"), "VARCHAR")
             csv_view(connection, "owners", [owners], columns)
             found = scratch_dir / "candidates.parquet"
-            write_parquet(connection, query("candidates"), found)
+            parameters = {"silent": "\n".join(silent)}
+            write_parquet(connection, query("candidates"), found, parameters=parameters)
             parquet_view(connection, "candidates", found)
             yield connection, scratch_dir
 

@@ -1,6 +1,7 @@
 -- Every object, signature and link of the caches that the destination has a map for: the
 -- server it belongs on, and why it stays behind, if it does. Of several sound copies one with
--- an archive is taken, of these the one with most companions, of these the newest.
+-- an archive is taken, of these one of a server that answers, of these the one with most
+-- companions, of these the newest.
 WITH placed AS NOT MATERIALIZED (
     SELECT
         inventory.* EXCLUDE (server, stray_kind, target, checked),
@@ -31,6 +32,7 @@ WITH placed AS NOT MATERIALIZED (
         PARTITION BY cache, directory, name
         ORDER BY
             travels_as,
+            list_contains(string_split($silent, chr(10)), source_server),
             (sig_size_bytes IS NOT NULL)::INT + (siginfo_size_bytes IS NOT NULL)::INT DESC,
             coalesce(mtime_ns, siginfo_mtime_ns) DESC,
             source_server

@@ -1,7 +1,7 @@
 """A frozen plan: what goes from which server to which, in which order."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -147,9 +147,14 @@ class Plan:
         return "\n".join(lines)
 
 
-def make_plan(old: Inventory, destination: Destination, path: Path) -> Plan:
-    """Write the plan that brings what `old` holds to where `destination` wants it."""
-    with candidates(old, destination, path.parent) as (connection, scratch_dir):
+def make_plan(
+    old: Inventory, destination: Destination, path: Path, silent: Collection[str] = ()
+) -> Plan:
+    """Write the plan that brings what `old` holds to where `destination` wants it.
+
+    Of several copies of an archive, that of a `silent` server is taken last.
+    """
+    with candidates(old, destination, path.parent, silent) as (connection, scratch_dir):
         totals = connection.execute(query("plan_totals")).fetchall()
         left_out = connection.execute(query("plan_left_out")).fetchall()
         plan = Plan(

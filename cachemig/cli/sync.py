@@ -69,15 +69,15 @@ def sync(
     ):
         # Imported while the destinations log in: DuckDB takes a tenth of a second.
         from cachemig.engine.scan import ScanOptions
-        from cachemig.engine.survey import saved_inventory, scan_site
+        from cachemig.engine.survey import saved_old_site, scanned_old_site
         from cachemig.engine.sync import SyncOptions, perform, plan_sync
 
         if saved:
-            inventory = saved_inventory(config, old_site, run.tell)
+            known = saved_old_site(config, old_site, run.tell)
         else:
-            inventory = scan_site(config, old_site, ScanOptions(full=full), run.tell).inventory
+            known = scanned_old_site(config, old_site, ScanOptions(full=full), run.tell)
         path = config.state_dir / "plans" / f"{run.run_id}.parquet"
-        plan = plan_sync(config, inventory, new_site, detour, path)
+        plan = plan_sync(config, known, new_site, detour, path)
         _show_plan(run, plan, dry_run=dry_run)
         if destinations is not None:
             lanes = connections or config.sync.connections

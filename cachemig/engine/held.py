@@ -35,6 +35,7 @@ class HeldStore:
         tell: Tell,
     ) -> None:
         self.swept_temps = store.swept_temps
+        self.whereabouts = store.whereabouts
         self._store = store
         self._connect = connect
         self._run_id = run_id

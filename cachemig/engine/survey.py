@@ -1,15 +1,32 @@
 """Connect to a site and scan it: how commands come by an inventory."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from cachemig.catalog.inventory import Inventory, inventory_path, open_inventory
 from cachemig.catalog.rooting import Rooting, rootings
 from cachemig.config import Config, Site
-from cachemig.core.events import Notice, Tell
+from cachemig.core.events import Notice, ServerProblem, Tell
 from cachemig.core.units import print_duration
 from cachemig.engine.scan import ScannedSite, ScanOptions, ScanResult, scan
 from cachemig.errors import AccessError, ScanError
-from cachemig.stores.open import open_site
+from cachemig.stores.open import locate, open_site
+from cachemig.stores.whereabouts import Whereabouts
+
+
+@dataclass(frozen=True, slots=True)
+class OldSite:
+    """What is known of a site that is to be brought, or compared.
+
+    Attributes:
+        roots: where the root of each server that answers really is.
+        silent: servers that did not answer; of two copies that of another one is taken.
+    """
+
+    inventory: Inventory
+    roots: Mapping[str, Whereabouts] = field(default_factory=dict)
+    silent: frozenset[str] = frozenset()
 
 
 def scan_site(config: Config, site: Site, options: ScanOptions, tell: Tell) -> ScanResult:
@@ -19,16 +36,43 @@ def scan_site(config: Config, site: Site, options: ScanOptions, tell: Tell) -> S
         AccessError: a server does not answer.
         ScanError: a cache could not be read whole.
     """
+    return scan_and_locate(config, site, options, tell)[0]
+
+
+def scan_and_locate(
+    config: Config, site: Site, options: ScanOptions, tell: Tell
+) -> tuple[ScanResult, Mapping[str, Whereabouts]]:
+    """Scan a site as `scan_site` does, and say where its roots are."""
     folders = {cache.name: cache.path for cache in config.caches}
     try:
         with open_site(config, site) as stores:
             scanned = ScannedSite(site.name, stores, folders)
             result = scan(scanned, config.state_dir, options, tell)
+            roots = {store.server: store.whereabouts for store in stores}
     except AccessError as error:
         error.next_step += _instead(config, site)
         raise
     _tell_doubts(result.inventory, tell)
-    return result
+    return result, roots
+
+
+def scanned_old_site(config: Config, site: Site, options: ScanOptions, tell: Tell) -> OldSite:
+    """Scan a site that is to be brought; raises what `scan_site` does."""
+    result, roots = scan_and_locate(config, site, options, tell)
+    return OldSite(result.inventory, roots)
+
+
+def saved_old_site(config: Config, site: Site, tell: Tell) -> OldSite:
+    """Go by the last scan of a site that is to be brought, and ask which servers answer.
+
+    Raises:
+        FormatError: the site was never scanned, or the inventory is damaged.
+    """
+    inventory = saved_inventory(config, site, tell)
+    roots, silent = locate(config, site)
+    for error in silent.values():
+        tell(ServerProblem(error.server, error.what, error.cause, "its copies are taken last"))
+    return OldSite(inventory, roots, frozenset(silent))
 
 
 def _instead(config: Config, site: Site) -> str:
@@ -108,14 +152,14 @@ def _doubt(rooting: Rooting) -> str:
     return ""
 
 
-def scanned_or_saved(config: Config, site: Site, tell: Tell) -> Inventory:
+def scanned_or_saved(config: Config, site: Site, tell: Tell) -> OldSite:
     """Scan a site; when it does not answer, fall back to what the last scan saw.
 
     Raises:
         FormatError: it does not answer and was never scanned.
     """
     try:
-        return scan_site(config, site, ScanOptions(), tell).inventory
+        return scanned_old_site(config, site, ScanOptions(), tell)
     except AccessError as error:
         tell(Notice(f"{site.name} does not answer ({error.server}: {error.what})"))
-        return saved_inventory(config, site, tell)
+        return OldSite(saved_inventory(config, site, tell))

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from cachemig.agent.protocol import Outcome
 from cachemig.catalog.candidates import Destination
 from cachemig.catalog.database import scratch
-from cachemig.catalog.inventory import Inventory
 from cachemig.catalog.plan import Pair, Plan, make_plan
 from cachemig.catalog.receipt_writer import ReceiptWriter
 from cachemig.catalog.settled import Memory, recall, remember, settled_path
@@ -27,19 +26,25 @@ from cachemig.engine.limits import SharedLimit
 from cachemig.engine.pair import Job, PairRun
 from cachemig.engine.routes import Detour, Route, route
 from cachemig.engine.scan import FULL_SCAN_INTERVAL
-from cachemig.engine.survey import refuse_empty
+from cachemig.engine.survey import OldSite, refuse_empty
 from cachemig.errors import CachemigError, most_severe
 from cachemig.files import effective_maps
+from cachemig.stores.whereabouts import Whereabouts, refuse_overlap
 
 _STOP_WAIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class SyncPlan:
-    """What goes where and which way it takes; `str` is what `--dry-run` prints."""
+    """What goes where and which way it takes; `str` is what `--dry-run` prints.
+
+    Attributes:
+        old_roots: where the roots of the old servers really are, as far as they told.
+    """
 
     plan: Plan
     routes: Mapping[Pair, Route]
+    old_roots: Mapping[str, Whereabouts]
 
     def __str__(self) -> str:
         """Write the plan, and the way of each pair."""
@@ -47,9 +52,7 @@ class SyncPlan:
         return "\n".join([str(self.plan), *ways])
 
 
-def plan_sync(
-    config: Config, inventory: Inventory, new: Site, detour: Detour, path: Path
-) -> SyncPlan:
+def plan_sync(config: Config, old_site: OldSite, new: Site, detour: Detour, path: Path) -> SyncPlan:
     """Decide what goes where, and write that down at `path`.
 
     Raises:
@@ -58,11 +61,12 @@ def plan_sync(
         ShardMapError: the new site has several servers and no shard map.
         UsageError: the way that was asked for is not possible.
     """
+    inventory = old_site.inventory
     refuse_gaps(config, inventory)
     refuse_empty(inventory)
     old = config.site(inventory.metadata.site)
     maps = effective_maps(new, config.caches, config.state_dir)
-    plan = make_plan(inventory, Destination(new.name, maps), path)
+    plan = make_plan(inventory, Destination(new.name, maps), path, old_site.silent)
     routes = {
         pair: route(
             config,
@@ -72,7 +76,7 @@ def plan_sync(
         )
         for pair in plan.pairs
     }
-    return SyncPlan(plan, routes)
+    return SyncPlan(plan, routes, old_site.roots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,7 @@ def perform(
     """Do what the plan says; what is there already is not sent again.
 
     Raises:
+        UsageError: an old and a new server have the same directory.
         LockedError: another run writes to one of the servers.
         CachemigError: a server was out of reach or gave out; the other pairs were finished first.
     """
@@ -110,6 +115,9 @@ def perform(
     settled = settled_path(config.state_dir, plan.old_site, plan.new_site)
     memory = recall(plan, settled, longest=timedelta(0) if options.full else FULL_SCAN_INTERVAL)
     controls, errors = destinations.stores(dict.fromkeys(pair.server for pair in plan.pairs))
+    refuse_overlap(
+        sync_plan.old_roots, {server: control.whereabouts for server, control in controls.items()}
+    )
     for error in errors.values():
         tell(ServerProblem(error.server, error.what, error.cause, "the other servers are served"))
     swept = sum(control.swept_temps for control in controls.values())

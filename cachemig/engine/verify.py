@@ -9,9 +9,16 @@ from cachemig.config import Config, Site
 from cachemig.core.events import Tell
 from cachemig.engine.coverage import refuse_gaps
 from cachemig.engine.scan import ScanOptions
-from cachemig.engine.survey import refuse_empty, saved_inventory, scan_site, scanned_or_saved
+from cachemig.engine.survey import (
+    OldSite,
+    refuse_empty,
+    saved_inventory,
+    scan_and_locate,
+    scanned_or_saved,
+)
 from cachemig.errors import ExitCode, GateClosedError, worst
 from cachemig.files import effective_maps
+from cachemig.stores.whereabouts import refuse_overlap
 
 _CODES = {
     State.MISSING: ExitCode.NO_GO,
@@ -34,15 +41,20 @@ def compared_sites(
         ShardMapError: the new site has several servers and no shard map.
         FormatError: the old site does not answer and was never scanned, or cachemig.toml was
             changed since then.
+        UsageError: a server of each has the same directory.
         AccessError: the new site does not answer.
         ScanError: a cache could not be read whole, or the old site holds nothing at all.
     """
     maps = effective_maps(new, config.caches, config.state_dir)
-    before = saved_inventory(config, old, tell) if saved else scanned_or_saved(config, old, tell)
-    refuse_gaps(config, before)
-    refuse_empty(before)
-    after = scan_site(config, new, ScanOptions(), tell).inventory
-    with presence(before, Destination(new.name, maps), after) as answer:
+    if saved:
+        before = OldSite(saved_inventory(config, old, tell))
+    else:
+        before = scanned_or_saved(config, old, tell)
+    refuse_gaps(config, before.inventory)
+    refuse_empty(before.inventory)
+    after, roots = scan_and_locate(config, new, ScanOptions(), tell)
+    refuse_overlap(before.roots, roots)
+    with presence(before.inventory, Destination(new.name, maps), after.inventory) as answer:
         yield answer
 
 

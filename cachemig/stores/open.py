@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from cachemig.errors import CachemigError, UsageError
 from cachemig.stores.diagnosis import diagnose
 from cachemig.stores.pipes import agent_argv
 from cachemig.stores.remote import Holder, RemoteStore, Rooted
+from cachemig.stores.whereabouts import Whereabouts
 
 MAX_HANDSHAKES = 8
 CONNECT_LIMIT_S = 20.0
@@ -63,6 +64,25 @@ def open_site(config: Config, site: Site) -> Iterator[list[RemoteStore]]:
     finally:
         for store in opened:
             store.close()
+
+
+def locate(config: Config, site: Site) -> tuple[dict[str, Whereabouts], dict[str, CachemigError]]:
+    """Ask all servers of a site where their roots are; say also why some do not answer."""
+
+    def ask(server: Server) -> Whereabouts | CachemigError:
+        try:
+            with closing(open_store(config, site, server)) as store:
+                return store.whereabouts
+        except CachemigError as error:
+            return error
+
+    with ThreadPoolExecutor(len(site.servers), thread_name_prefix="connect") as pool:
+        answers = dict(
+            zip((s.name for s in site.servers), pool.map(ask, site.servers), strict=True)
+        )
+    roots = {name: told for name, told in answers.items() if isinstance(told, Whereabouts)}
+    silent = {name: told for name, told in answers.items() if isinstance(told, CachemigError)}
+    return roots, silent
 
 
 def connecting(

@@ -1,6 +1,7 @@
 """One server of several is dead: what the others can do is done, and the dead one is named."""
 
 import fcntl
+import os
 import shutil
 import socket
 import time
@@ -162,3 +163,23 @@ def test_the_living_old_servers_are_brought_and_the_dead_one_is_told_once(
     assert time.monotonic() - began_s < 30
     told = [event for event in ran.events if event["type"] == "server_problem"]
     assert len(told) <= 1, told
+
+
+def test_of_two_copies_that_of_a_living_server_is_brought(half_dark: Sites) -> None:
+    """What both old servers held does not wait for the dead one, though it was the newer copy."""
+    old = {server.name: server for server in half_dark.servers["old"]}
+    both = range(200, 200 + OBJECTS)
+    for path in fill(old["nfs-2"].root, both):
+        os.utime(old["nfs-2"].root / path, (1_600_000_000, 1_600_000_000))
+    fill(old["nfs-1"].root, both)
+    living = [server._replace(url=str(server.root)) for server in old.values()]
+    half_dark.servers["old"], dead = living, half_dark.servers["old"]
+    half_dark.write()
+    assert half_dark.run("scan", "old", "--full").code == 0
+    half_dark.servers["old"] = dead
+    half_dark.write()
+
+    ran = half_dark.run("sync", "old", "new", "--saved")
+
+    assert (ran.code, ran.error["server"]) == (7, "nfs-1"), ran.err.decode()
+    assert ran.counts == {"published": 2 * OBJECTS, "not_attempted": OBJECTS}

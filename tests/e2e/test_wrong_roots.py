@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cachemig.demo.sshd import Sshd
 from tests.e2e.sites import Ran, Sites, contents, fill
 
 OBJECTS = 12
@@ -17,6 +18,12 @@ def sites(tmp_path: Path) -> Sites:
     sites.add("new", "nfs-9")
     sites.write()
     return sites
+
+
+def caches_files(folder: Path) -> dict[str, str]:
+    """What the caches below a folder hold, but for what is cachemig's own."""
+    found = contents(folder / "all").items()
+    return {path: digest for path, digest in found if "/.cachemig/" not in f"/{path}"}
 
 
 def notices(ran: Ran) -> str:
@@ -121,3 +128,33 @@ def test_a_root_at_its_level_is_not_asked_about(sites: Sites) -> None:
 
     assert ran.code == 0
     assert "?" not in notices(ran)
+
+
+@pytest.mark.parametrize("new_root", ["cache", "cache/below", "."])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("sync", "old", "new"),
+        ("sync", "old", "new", "--saved"),
+        ("verify", "presence", "old", "new"),
+    ],
+)
+def test_one_directory_under_two_addresses_is_no_two_sites(
+    tmp_path: Path, sshd: Sshd, command: tuple[str, ...], new_root: str
+) -> None:
+    """Everything would be present, and nothing proved; or one would be copied into the other."""
+    sites = Sites(tmp_path)
+    (tmp_path / "all" / "cache" / "below").mkdir(parents=True)
+    old = sites.add("old", "nfs-1", root=tmp_path / "all" / "cache")
+    sites.add("new", "nfs-9", sshd=sshd, root=tmp_path / "all" / new_root)
+    fill(old, range(OBJECTS))
+    sites.write()
+    assert sites.run("scan", "old").code == 0
+    before = caches_files(tmp_path)
+
+    ran = sites.run(*command)
+
+    assert (ran.code, ran.error["slug"]) == (2, "usage"), ran.err.decode()
+    assert "nfs-1 and nfs-9" in ran.error["message"]
+    assert ran.error["next_step"]
+    assert caches_files(tmp_path) == before

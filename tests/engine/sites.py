@@ -12,7 +12,7 @@ from cachemig.core.shards import ShardMap, new_map
 from cachemig.engine.destinations import Destinations
 from cachemig.engine.routes import Detour
 from cachemig.engine.scan import ScanOptions
-from cachemig.engine.survey import scan_site
+from cachemig.engine.survey import scanned_old_site
 from cachemig.engine.sync import SyncOptions, perform, plan_sync
 from cachemig.files import shards_path, write_shard_maps
 from tests.cache_files import OLD_NS, archive, object_path, put
@@ -101,9 +101,10 @@ class Sites:
         options = SyncOptions(run_id, lanes, bwlimit_bytes_per_s=cap, full=full)
         self.told.clear()
         with Destinations(config, new, run_id, self.told.append) as destinations:
-            found = scan_site(config, config.site("old"), ScanOptions(full=full), self.told.append)
+            old, options_of_scan = config.site("old"), ScanOptions(full=full)
+            found = scanned_old_site(config, old, options_of_scan, self.told.append)
             path = config.state_dir / "plans" / f"{run_id}.parquet"
-            plan = plan_sync(config, found.inventory, new, detour or Detour(), path)
+            plan = plan_sync(config, found, new, detour or Detour(), path)
             return perform(config, plan, options, destinations, self.told.append)
 
 

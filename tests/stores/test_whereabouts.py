@@ -9,7 +9,6 @@ from cachemig.agent.tree import Tree
 from cachemig.errors import UsageError
 from cachemig.stores.whereabouts import Whereabouts, refuse_overlap, whereabouts
 
-
 TOP = Path("/").stat()
 
 
