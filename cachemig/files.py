@@ -10,7 +10,7 @@ from typing import Protocol
 
 from cachemig.core.disk import own_file_refused
 from cachemig.core.quoting import printable
-from cachemig.core.shard_text import parse_shard_maps, print_shard_maps
+from cachemig.core.shard_text import format_shard_maps, parse_shard_maps
 from cachemig.core.shards import Placement, ShardMap, new_map
 from cachemig.errors import FormatError, ShardMapError, UsageError
 
@@ -99,7 +99,7 @@ def write_shard_maps(path: Path, maps: Mapping[str, ShardMap]) -> None:
     Raises:
         NoSpaceError, UsageError: the state directory can not be written.
     """
-    write_atomically(path, print_shard_maps(maps).encode())
+    write_atomically(path, format_shard_maps(maps).encode())
 
 
 def read_shard_maps(path: Path) -> dict[str, ShardMap]:

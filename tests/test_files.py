@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cachemig.config.values import Cache, Server, Site
 from cachemig.core.mirrors import sstate_mirrors
-from cachemig.core.shard_text import parse_shard_maps, print_shard_maps
+from cachemig.core.shard_text import format_shard_maps, parse_shard_maps
 from cachemig.core.shards import new_map
 from cachemig.core.urls import ServerUrl
 from cachemig.errors import FormatError, NoSpaceError, ShardMapError
@@ -72,7 +72,7 @@ def test_maps_written_and_read_again_are_the_same(drawn):
     """Whatever the names of caches and servers, and whatever floats the weights are."""
     maps = {c: new_map("west", c, weights, how) for c, (weights, how) in drawn.items()}
 
-    assert parse_shard_maps(print_shard_maps(maps)) == maps
+    assert parse_shard_maps(format_shard_maps(maps)) == maps
 
 
 @given(names)
@@ -80,7 +80,7 @@ def test_a_site_of_any_name_is_read_again(site):
     """No name can break out of the comment or the string that it stands in."""
     maps = {"c": new_map(site, "c", TWO)}
 
-    assert parse_shard_maps(print_shard_maps(maps)) == maps
+    assert parse_shard_maps(format_shard_maps(maps)) == maps
 
 
 def test_the_file_is_as_documented(tmp_path):
@@ -98,7 +98,7 @@ def test_the_file_is_as_documented(tmp_path):
 
 def test_a_scattered_map_is_wrapped_for_the_reader():
     """No line of the file is longer than a screen is wide."""
-    text = print_shard_maps({"c": new_map("west", "c", {"a": 1, "b": 1, "c": 1})})
+    text = format_shard_maps({"c": new_map("west", "c", {"a": 1, "b": 1, "c": 1})})
 
     assert max(map(len, text.splitlines())) <= 100
 
@@ -311,6 +311,6 @@ def test_the_examples_of_the_documentation_are_true():
 
     maps = parse_shard_maps(map_text)
 
-    assert print_shard_maps(maps) == map_text
+    assert format_shard_maps(maps) == map_text
     urls = {server: f"http://{server}.example.com/sstate" for server in ("nfs-1", "nfs-2")}
     assert sstate_mirrors(maps["default"], urls) == setting

@@ -17,7 +17,7 @@ from cachemig.catalog.database import (
 )
 from cachemig.catalog.inventory import Inventory
 from cachemig.core.quoting import unescape_path
-from cachemig.core.units import print_size
+from cachemig.core.units import format_size
 
 FORMAT_VERSION = 1
 
@@ -209,5 +209,5 @@ def _plan_row(
 def _total_line(total: PairTotal) -> str:
     return (
         f"{total.pair}: {total.objects} objects, {total.signatures} signatures,"
-        f" {total.files} files, {print_size(total.size_bytes)}"
+        f" {total.files} files, {format_size(total.size_bytes)}"
     )

@@ -181,10 +181,10 @@ def _weights(site: "Site") -> dict[str, float]:
 
 
 def _shares(maps: Iterable["ShardMap"]) -> list[Share]:
-    from cachemig.core.slot_ranges import print_slots
+    from cachemig.core.slot_ranges import format_slots
 
     return [
-        Share(m.cache, m.placement, server, weight, len(slots), print_slots(slots))
+        Share(m.cache, m.placement, server, weight, len(slots), format_slots(slots))
         for m in maps
         for server, weight in m.weights.items()
         for slots in [m.slots_of(server)]
@@ -193,13 +193,13 @@ def _shares(maps: Iterable["ShardMap"]) -> list[Share]:
 
 def _transfers(before: Mapping[str, "ShardMap"], after: Mapping[str, "ShardMap"]) -> list[Transfer]:
     from cachemig.core.shards import moves
-    from cachemig.core.slot_ranges import print_slots
+    from cachemig.core.slot_ranges import format_slots
 
     slots: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for name, shard_map in after.items():
         for move in moves(before[name], shard_map):
             slots[move.cache, move.source, move.target].append(move.slot)
-    return [Transfer(*ends, len(moved), print_slots(moved)) for ends, moved in slots.items()]
+    return [Transfer(*ends, len(moved), format_slots(moved)) for ends, moved in slots.items()]
 
 
 def _verdict(moved_slots: int, *, dry_run: bool) -> str:

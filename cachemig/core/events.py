@@ -15,7 +15,7 @@ from typing import ClassVar, TypeAlias
 from cachemig.agent.protocol import Outcome
 from cachemig.core.json_values import JsonValue, field_as_json, text_as_json
 from cachemig.core.outcomes import Amount, Tally
-from cachemig.core.units import print_size
+from cachemig.core.units import format_size
 from cachemig.errors import CachemigError, ExitCode
 
 SCHEMA_VERSION = "1.0"
@@ -82,7 +82,7 @@ class RunEnded(Event):
         """Sum up the outcomes that occurred, and say how to go on."""
         told = ((o.value.replace("_", " "), self.tally[o]) for o in Outcome)
         counts = [
-            f"{amount.objects:,} {name} ({print_size(amount.size_bytes)})"
+            f"{amount.objects:,} {name} ({format_size(amount.size_bytes)})"
             for name, amount in told
             if amount.objects
         ]
@@ -167,7 +167,7 @@ class ObjectsCounted(Event):
 
     def __str__(self) -> str:
         """Name outcome, amount and way."""
-        amount = f"{self.objects:,} {self.outcome.value} ({print_size(self.size_bytes)})"
+        amount = f"{self.objects:,} {self.outcome.value} ({format_size(self.size_bytes)})"
         return f"{self.source} -> {self.server}: {amount}"
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cachemig.core.quoting import printable
 from cachemig.core.shards import SLOTS, Placement, ShardMap
-from cachemig.core.slot_ranges import parse_slots, print_slots
+from cachemig.core.slot_ranges import format_slots, parse_slots
 from cachemig.errors import FormatError, ShardMapError
 
 FORMAT: Final = "cachemig shard maps"
@@ -47,7 +47,7 @@ class _Document(BaseModel):
     cache: dict[str, _CacheTable]
 
 
-def print_shard_maps(maps: Mapping[str, ShardMap]) -> str:
+def format_shard_maps(maps: Mapping[str, ShardMap]) -> str:
     """Write the shard maps of one site; `maps` is by cache name and not empty."""
     site = next(iter(maps.values())).site
     lines = [
@@ -62,12 +62,12 @@ def print_shard_maps(maps: Mapping[str, ShardMap]) -> str:
         lines += ["", f"[{table}]", f"placement = {_quoted(shard_map.placement)}"]
         for server, weight in sorted(shard_map.weights.items()):
             lines += ["", f"[{table}.server.{_key(server)}]", f"weight = {float(weight)!r}"]
-            lines += [f"slots = {_wrapped(print_slots(shard_map.slots_of(server)))}"]
+            lines += [f"slots = {_wrapped(format_slots(shard_map.slots_of(server)))}"]
     return "\n".join(lines) + "\n"
 
 
 def parse_shard_maps(text: str) -> dict[str, ShardMap]:
-    """Read what `print_shard_maps` writes; the maps by cache name.
+    """Read what `format_shard_maps` writes; the maps by cache name.
 
     Raises:
         FormatError: it is no TOML, not of this format, or of a newer version.
@@ -118,7 +118,7 @@ def _owners(name: str, table: _CacheTable, text: str) -> tuple[str, ...]:
                 once = ShardMapError(both, next_step="leave it to one of them")
                 raise _unclear(once, text, place)
             owners[slot] = server
-    missing = print_slots(set(SLOTS) - set(owners))
+    missing = format_slots(set(SLOTS) - set(owners))
     if missing:
         nobody = ShardMapError(f"no server has {missing}", next_step="give each slot to a server")
         raise _unclear(nobody, text, ("cache", name))

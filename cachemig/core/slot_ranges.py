@@ -11,7 +11,7 @@ from cachemig.errors import ShardMapError
 _RANGE = re.compile(r"([0-9a-f]{2})(?:-([0-9a-f]{2}))?")
 
 
-def print_slots(slots: Collection[str]) -> str:
+def format_slots(slots: Collection[str]) -> str:
     """Write slots as ranges, in order; empty for none."""
     numbers = sorted(int(slot, 16) for slot in slots)
     starts = [n for before, n in pairwise([-2, *numbers]) if n != before + 1]
@@ -23,7 +23,7 @@ def print_slots(slots: Collection[str]) -> str:
 
 
 def parse_slots(text: str) -> tuple[str, ...]:
-    """Read what `print_slots` writes, in any order.
+    """Read what `format_slots` writes, in any order.
 
     Raises:
         ShardMapError: something is no slot or range, or a slot is named twice.

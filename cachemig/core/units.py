@@ -68,17 +68,17 @@ def parse_duration(text: str) -> int:
     return sum(count * unit_s for count, unit_s in zip(counts, _DURATION_S.values(), strict=True))
 
 
-def print_size(size_bytes: int) -> str:
+def format_size(size_bytes: int) -> str:
     """Print bytes in the largest IEC unit that keeps the number at 1 or more."""
     return f"{_scaled(size_bytes, 1024, _IEC_PREFIXES)}B"
 
 
-def print_rate(rate_bytes_per_s: float) -> str:
+def format_rate(rate_bytes_per_s: float) -> str:
     """Print bytes per second as bits per second, as networks are measured."""
     return f"{_scaled(rate_bytes_per_s * 8, 1000, _SI_PREFIXES)}bit/s"
 
 
-def print_duration(duration_s: float) -> str:
+def format_duration(duration_s: float) -> str:
     """Print seconds in their two largest units, rounded to the smaller one."""
     units = list(_DURATION_S.items())
     for (large, large_s), (small, small_s) in itertools.pairwise(units):

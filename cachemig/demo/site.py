@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cachemig.core.shards import Placement, ShardMap, new_map
-from cachemig.core.units import print_size
+from cachemig.core.units import format_size
 from cachemig.demo.cache import DUNFELL, SCARTHGAP, CacheFile, CacheStyle, GeneratedCache
 from cachemig.demo.strays import damaged, links, misplaced, strays
 from cachemig.errors import UsageError
@@ -49,7 +49,7 @@ class Written(NamedTuple):
 
     def __str__(self) -> str:
         """Tell it in one line."""
-        return f"{self.files} files, {print_size(self.size_bytes)}"
+        return f"{self.files} files, {format_size(self.size_bytes)}"
 
 
 def clear(folder: Path) -> None:

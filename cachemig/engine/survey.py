@@ -8,7 +8,7 @@ from cachemig.catalog.inventory import Inventory, inventory_path, open_inventory
 from cachemig.catalog.rooting import Rooting, rootings
 from cachemig.config import Config, Site
 from cachemig.core.events import Notice, ServerProblem, Tell
-from cachemig.core.units import print_duration
+from cachemig.core.units import format_duration
 from cachemig.engine.scan import ScannedSite, ScanOptions, ScanResult, scan
 from cachemig.errors import AccessError, ScanError
 from cachemig.stores.open import locate, open_site
@@ -89,7 +89,7 @@ def _instead(config: Config, site: Site) -> str:
 
 
 def _age(inventory: Inventory) -> str:
-    return print_duration(int(inventory.age(datetime.now(UTC)).total_seconds()))
+    return format_duration(int(inventory.age(datetime.now(UTC)).total_seconds()))
 
 
 def saved_inventory(config: Config, site: Site, tell: Tell) -> Inventory:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from cachemig.core.events import CheckProgress, Event, ScanProgress, SyncPlanned, SyncProgress
-from cachemig.core.units import print_size
+from cachemig.core.units import format_size
 from cachemig.report.amounts import SyncAmounts
 
 INTERVAL_S = 60.0
@@ -42,5 +42,5 @@ class MinuteLines:
     def _sync_line(self) -> str:
         pairs = self._amounts.pairs
         done, planned = self._amounts.objects(*pairs), self._amounts.planned(*pairs)
-        sent = f"{print_size(done.size_bytes)} of {print_size(planned.size_bytes)} sent"
+        sent = f"{format_size(done.size_bytes)} of {format_size(planned.size_bytes)} sent"
         return f"{done.objects:,} of {planned.objects:,} objects done, {sent}"

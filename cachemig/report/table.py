@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from cachemig.core.json_values import JsonValue, value_as_json
 from cachemig.core.quoting import printable
-from cachemig.core.units import print_size
+from cachemig.core.units import format_size
 
 _BYTES_SUFFIX = "_bytes"
 
@@ -44,7 +44,7 @@ def _is_number(value: JsonValue) -> bool:
 
 def _cell(name: str, value: JsonValue) -> str:
     if name.endswith(_BYTES_SUFFIX) and isinstance(value, int):
-        return print_size(value)
+        return format_size(value)
     if value is None:
         return "-"
     if isinstance(value, bool):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachemig.core.shards import SLOTS
-from cachemig.core.slot_ranges import parse_slots, print_slots
+from cachemig.core.slot_ranges import format_slots, parse_slots
 from cachemig.errors import ShardMapError
 
 
@@ -24,7 +24,7 @@ def test_a_text_that_names_slots_again_and_again_is_refused_soon():
 @given(st.sets(st.sampled_from(SLOTS)))
 def test_slots_printed_and_read_again_are_the_same(slots):
     """Whatever the set, and however scattered."""
-    assert parse_slots(print_slots(slots)) == tuple(sorted(slots))
+    assert parse_slots(format_slots(slots)) == tuple(sorted(slots))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_slots_printed_and_read_again_are_the_same(slots):
 )
 def test_neighbours_are_written_as_a_range(slots, text):
     """The form that docs/formats.md promises."""
-    assert print_slots(slots) == text
+    assert format_slots(slots) == text
 
 
 @pytest.mark.parametrize(

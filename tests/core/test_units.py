@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachemig.core.units import (
+    format_duration,
+    format_rate,
+    format_size,
     parse_duration,
     parse_rate,
     parse_size,
-    print_duration,
-    print_rate,
-    print_size,
 )
 from cachemig.errors import UsageError
 
@@ -93,7 +93,7 @@ def test_any_text_is_read_or_refused(parse, text):
 @given(sizes)
 def test_a_printed_size_is_close_and_can_be_read_again(size_bytes):
     """Printing rounds by less than one part in nineteen."""
-    again = parse_size(print_size(size_bytes))
+    again = parse_size(format_size(size_bytes))
 
     assert abs(again - size_bytes) <= size_bytes / 19
 
@@ -101,7 +101,7 @@ def test_a_printed_size_is_close_and_can_be_read_again(size_bytes):
 @given(st.integers(1, 10**15))
 def test_a_printed_rate_is_close_and_can_be_read_again(rate_bytes_per_s):
     """Printing rounds by less than one part in nineteen."""
-    again = parse_rate(print_rate(rate_bytes_per_s))
+    again = parse_rate(format_rate(rate_bytes_per_s))
 
     assert abs(again - rate_bytes_per_s) <= rate_bytes_per_s / 19 + 1
 
@@ -109,7 +109,7 @@ def test_a_printed_rate_is_close_and_can_be_read_again(rate_bytes_per_s):
 @given(st.floats(0, 10**8))
 def test_a_printed_duration_is_close_and_can_be_read_again(duration_s):
     """Printing rounds by half of the smaller unit."""
-    again = parse_duration(print_duration(duration_s))
+    again = parse_duration(format_duration(duration_s))
 
     assert abs(again - duration_s) <= max(0.5, duration_s / 14)
 
@@ -117,15 +117,15 @@ def test_a_printed_duration_is_close_and_can_be_read_again(duration_s):
 @pytest.mark.parametrize(
     ("printed", "expected"),
     [
-        (print_size(0), "0 B"),
-        (print_size(1023), "1023 B"),
-        (print_size(1024), "1.0 KiB"),
-        (print_size(10 * 1024**3), "10 GiB"),
-        (print_rate(50e6), "400 Mbit/s"),
-        (print_duration(0.2), "0s"),
-        (print_duration(61), "1min 1s"),
-        (print_duration(86_399), "1d"),
-        (print_duration(5400), "1h 30min"),
+        (format_size(0), "0 B"),
+        (format_size(1023), "1023 B"),
+        (format_size(1024), "1.0 KiB"),
+        (format_size(10 * 1024**3), "10 GiB"),
+        (format_rate(50e6), "400 Mbit/s"),
+        (format_duration(0.2), "0s"),
+        (format_duration(61), "1min 1s"),
+        (format_duration(86_399), "1d"),
+        (format_duration(5400), "1h 30min"),
     ],
 )
 def test_amounts_are_printed_short(printed, expected):
