@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -30,21 +30,29 @@ _CSV_BUFFER_BYTES = 16 * _CSV_LINE_BYTES
 
 
 @contextmanager
-def scratch(state_dir: Path) -> Iterator[Path]:
+def scratch(state_dir: Path, *, may_be_elsewhere: bool = False) -> Iterator[Path]:
     """Give a directory for temporary files beside the state, and remove it afterwards.
 
     What a killed process left behind is removed first: its lock died with it.
 
+    Args:
+        state_dir: where it is made, below folders that are made as well.
+        may_be_elsewhere: use the system's folder for such files when this one can not be
+            written: for a question that keeps nothing.
+
     Raises:
         NoSpaceError, UsageError: the disk refused a file of ours in there.
     """
-    with (
-        translating(state_dir),
-        _made(state_dir),
-        tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=state_dir) as name,
-        _locked(Path(name)),
-    ):
-        yield Path(name)
+    if may_be_elsewhere and not os.access(state_dir, os.W_OK | os.X_OK):
+        place = Path(tempfile.gettempdir())
+    else:
+        place = state_dir
+    with translating(place):
+        place.mkdir(parents=True, exist_ok=True)
+        if place is state_dir:
+            _sweep(place)
+        with _locked_directory(place) as made:
+            yield made
 
 
 @contextmanager
@@ -185,31 +193,33 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def _made(state_dir: Path) -> Iterator[None]:
-    state_dir.mkdir(parents=True, exist_ok=True)
-    _sweep(state_dir)
-    yield
+def _locked_directory(place: Path) -> Iterator[Path]:
+    """Make a directory and lock it; one that was swept in between is made again."""
+    with ExitStack() as held:
+        while True:
+            made = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=place))
+            if held.enter_context(_locked(made)):
+                break
+        held.callback(shutil.rmtree, made, ignore_errors=True)
+        yield made
 
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[bool]:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+    """Lock a directory as long as the block runs; tell whether it is there and nobody else's."""
+    with ExitStack() as held:
         try:
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+            held.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
+            mine = os.path.samestat(directory.stat(), os.fstat(descriptor))
+        except (BlockingIOError, FileNotFoundError):
+            mine = False
+        yield mine
 
 
 def _sweep(state_dir: Path) -> None:
     for left in state_dir.glob(f"{SCRATCH_PREFIX}*"):
-        try:
-            with _locked(left) as mine:
-                if mine:
-                    shutil.rmtree(left, ignore_errors=True)
-        except FileNotFoundError:
-            continue
+        with suppress(PermissionError), _locked(left) as mine:  # another account's is left alone
+            if mine:
+                shutil.rmtree(left, ignore_errors=True)

@@ -160,7 +160,10 @@ class Inventory:
     @contextmanager
     def session(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open a database in which this inventory is the table `inventory`."""
-        with scratch(self.path.parent) as place, connect(place) as connection:
+        with (
+            scratch(self.path.parent, may_be_elsewhere=True) as place,
+            connect(place) as connection,
+        ):
             parquet_view(connection, "inventory", self.path)
             yield connection
 

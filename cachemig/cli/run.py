@@ -40,6 +40,7 @@ from cachemig.cli.inputs import digests
 from cachemig.cli.onward import Onward
 from cachemig.cli.options import ConfigOption, JsonOption, QuietOption, VerboseOption
 from cachemig.cli.signals import StopSignals
+from cachemig.core.disk import own_file_refused
 from cachemig.core.events import (
     ErrorTold,
     Event,
@@ -52,7 +53,7 @@ from cachemig.core.events import (
     SyncPlanned,
 )
 from cachemig.core.outcomes import Amount, Tally, exit_code
-from cachemig.errors import CachemigError, ExitCode, worst
+from cachemig.errors import CachemigError, ExitCode, UsageError, worst
 from cachemig.report.console import Console, Detail
 from cachemig.report.json_lines import JsonLines
 from cachemig.report.output import LineOutput, log_error, stdout_error
@@ -185,7 +186,7 @@ class Run:
         """Keep every event of this run in ``runs/<run_id>.jsonl`` of the state directory.
 
         Raises:
-            NoSpaceError, OutputError: the state directory can not be written.
+            NoSpaceError, UsageError: the state directory can not be written; nothing was done.
         """
         directory = self.config.state_dir / "runs"
         path = directory / f"{self.run_id}.jsonl"
@@ -193,7 +194,7 @@ class Run:
             directory.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o640)
         except OSError as error:
-            raise log_error(path, error) from error
+            raise own_file_refused(error, str(path), "no log can be kept", UsageError) from error
         log = JsonLines(LineOutput(descriptor, functools.partial(log_error, path)), _now)
         if self._started is not None:
             log.tell(self._started)

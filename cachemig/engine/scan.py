@@ -22,6 +22,7 @@ from cachemig.catalog.inventory import (
     inventory_path,
     open_inventory,
 )
+from cachemig.catalog.refusals import is_there
 from cachemig.catalog.rows import CachePlace
 from cachemig.catalog.writer import (
     Emptied,
@@ -88,7 +89,7 @@ def scan(site: ScannedSite, state_dir: Path, options: ScanOptions, tell: Tell) -
         FormatError: the inventory of the last scan is damaged.
     """
     path = inventory_path(state_dir, site.name)
-    previous = open_inventory(path) if path.exists() else None
+    previous = open_inventory(path) if is_there(path) else None
     began_at = datetime.now(UTC)
     full_scan_at = began_at if options.full else _last_full_scan(previous, site, began_at)
     with inventory_writer(state_dir, previous) as writer:

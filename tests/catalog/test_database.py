@@ -3,6 +3,8 @@
 import errno
 import fcntl
 import os
+import subprocess
+import sys
 from importlib import resources
 
 import duckdb
@@ -49,6 +51,27 @@ def test_the_scratch_space_of_a_killed_process_is_swept_and_a_living_ones_is_not
     os.close(held)
 
     assert left == {living.name}
+
+
+HAMMER = """
+import sys
+from pathlib import Path
+from cachemig.catalog.database import scratch
+for _ in range(250):
+    with scratch(Path(sys.argv[1])) as place:
+        (place / "rows.csv").write_text("1")
+        assert (place / "rows.csv").read_text() == "1"
+"""
+
+
+def test_processes_that_work_at_once_do_not_sweep_each_other(tmp_path):
+    """Scratch space that was just made has no lock yet; it must not be taken for a dead one's."""
+    argv = [sys.executable, "-c", HAMMER, str(tmp_path)]
+    processes = [subprocess.Popen(argv, stderr=subprocess.PIPE) for _ in range(4)]
+    told = [process.communicate(timeout=60)[1].decode() for process in processes]
+
+    assert told == [""] * 4
+    assert not any(tmp_path.iterdir())
 
 
 def test_every_question_is_shipped_and_none_is_forgotten():

@@ -332,9 +332,9 @@ def test_a_state_directory_that_can_not_be_made_is_told(tmp_path):
 
     run = act("log", "--json", cwd=tmp_path)
 
-    assert run.returncode == 1
+    assert run.returncode == 2
     assert ".cachemig/runs" in run.stderr
-    assert told(run)[-1]["exit_code"] == 1
+    assert told(run)[-1]["exit_code"] == 2
 
 
 def test_secrets_are_not_repeated(tmp_path):

@@ -1,0 +1,87 @@
+"""A state directory that an account may read, but not write: and one that it may not even read."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.sites import Sites, fill
+from tests.nobody import AS_NOBODY, needs_root, open_folder, python_for_nobody
+
+OBJECTS = 4
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[Sites]:
+    """Two sites, moved and scanned by their operator; others may look at his state."""
+    needs_root("it works for an operator, and then for another account")
+    if python_for_nobody() != sys.executable:
+        pytest.skip("left out: no other account can start this Python")
+    with open_folder() as folder:
+        sites = Sites(folder)
+        fill(sites.add("old", "nfs-1"), range(OBJECTS))
+        sites.add("new", "nfs-9")
+        sites.write()
+        for command in (("sync", "old", "new"), ("scan", "new")):
+            assert sites.run(*command).code == 0
+        yield sites
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        ("inventory", "show", "old"),
+        ("inventory", "show", "old", "--strays"),
+        ("inventory", "diff", "old", "new"),
+        ("shards", "show", "new"),
+    ],
+)
+def test_whoever_may_read_the_state_may_ask(kept: Sites, question: tuple[str, ...]) -> None:
+    """Nothing is written for it: temporary files go elsewhere."""
+    before = sorted(kept.state.rglob("*"))
+
+    ran = kept.run(*question, before=AS_NOBODY)
+
+    assert ran.code == 0, ran.err.decode()
+    assert sorted(kept.state.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("scan", "old"),
+        ("sync", "old", "new", "--dry-run", "--saved"),
+        ("verify", "presence", "old", "new", "--saved"),
+    ],
+)
+def test_what_has_to_keep_something_is_refused_with_its_place(
+    kept: Sites, command: tuple[str, ...]
+) -> None:
+    """Exit code 2: nothing was touched, and it is no fault of ours."""
+    ran = kept.run(*command, before=AS_NOBODY)
+
+    assert (ran.code, ran.error["cause"]) == (2, "Permission denied"), ran.err.decode()
+    assert ran.error["path"].startswith(str(kept.state))
+    assert "state_dir" in ran.error["next_step"]
+
+
+@pytest.mark.parametrize("closed", ["inventories", "inventories/old.parquet"])
+@pytest.mark.parametrize("question", [("inventory", "show", "old"), ("scan", "old")])
+def test_what_may_not_be_read_is_not_damaged(
+    kept: Sites, closed: str, question: tuple[str, ...]
+) -> None:
+    """To move it away would be wrong advice."""
+    path = kept.state / closed
+    mode = path.stat().st_mode
+    path.chmod(0)
+    if question[0] == "scan":  # it gets past its run log
+        (kept.state / "runs").chmod(0o777)
+    try:
+        ran = kept.run(*question, before=AS_NOBODY)
+    finally:
+        path.chmod(mode)
+        (kept.state / "runs").chmod(0o755)
+
+    assert (ran.code, ran.error["slug"]) == (2, "usage"), ran.err.decode()
+    assert ran.error["cause"].endswith("Permission denied")
+    assert ran.error["path"] == str(kept.state / "inventories" / "old.parquet")
