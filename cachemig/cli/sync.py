@@ -9,8 +9,11 @@ import typer
 from cachemig.cli.options import DryRunOption, NewSiteArgument, OldSiteArgument, SshClientOption
 from cachemig.cli.run import Run, framed
 from cachemig.core.events import Row, SyncPlanned
+from cachemig.report.table import values_of
 
 if TYPE_CHECKING:
+    from cachemig.config import Config
+    from cachemig.config import Config
     from cachemig.engine.routes import Detour
     from cachemig.engine.sync import SyncPlan
 
@@ -53,12 +56,11 @@ def sync(
     dry_run: DryRunOption = False,
 ) -> None:
     """Copy what OLD holds to where NEW's shard map wants it; run again to finish the rest."""
-    from cachemig.core.units import parse_rate
     from cachemig.engine.destinations import Destinations
 
     config = run.config.with_ssh_client(ssh_client)
     old_site, new_site = config.pair_of_sites(old, new)
-    cap = parse_rate(bwlimit) if bwlimit else config.sync.bwlimit_bytes_per_s or 0
+    cap = _cap(bwlimit, config)
     detour = _detour(run_on, via_here=via_here)
     run.onward.between(old, new)
     run.open_log()
@@ -79,7 +81,9 @@ def sync(
         path = config.state_dir / "plans" / f"{run.run_id}.parquet"
         plan = plan_sync(config, known, new_site, detour, path)
         _show_plan(run, plan, dry_run=dry_run)
-        if destinations is not None:
+        if destinations is None:
+            _show_lacks(run, config, plan)
+        else:
             lanes = connections or config.sync.connections
             options = SyncOptions(run.run_id, lanes, cap, full=full)
             perform(config, plan, options, destinations, run.tell)
@@ -98,6 +102,28 @@ def _show_plan(run: Run, plan: "SyncPlan", *, dry_run: bool) -> None:
             run.tell(SyncPlanned(*total.pair, objects, total.size_bytes))
 
 
+def _show_lacks(run: Run, config: "Config", plan: "SyncPlan") -> None:
+    """Say what of a plan is not at the new site yet, and how much room there is.
+
+    Raises:
+        CachemigError: a new server does not answer.
+    """
+    from cachemig.core.units import print_size
+    from cachemig.engine.preview import preview
+    from cachemig.errors import most_severe
+
+    found = preview(config, plan, run.tell)
+    for lack in found.lacks:
+        run.tell(Row("to_send", values_of(lack)))
+        run.echo(
+            f"{lack.source} -> {lack.destination}: of these {lack.planned} objects"
+            f" {lack.to_send} are to be sent, {print_size(lack.size_bytes)};"
+            f" {print_size(lack.free_bytes)} are free there"
+        )
+    if found.errors:
+        raise most_severe(found.errors)
+
+
 def _plan_rows(plan: "SyncPlan") -> Iterator[Row]:
     """The plan for scripts: what each pair shall bring and which way, and what stays behind."""
     for pair, objects, signatures, files, size_bytes in plan.plan.totals:
@@ -113,8 +139,14 @@ def _plan_rows(plan: "SyncPlan") -> Iterator[Row]:
         yield Row("left_out", {"reason": reason, "entries": entries})
 
 
+def _cap(bwlimit: str | None, config: "Config") -> int:
+    from cachemig.core.units import parse_rate
+
+    return config.sync.bwlimit_bytes_per_s or 0 if bwlimit is None else parse_rate(bwlimit)
+
+
 def _detour(run_on: str | None, *, via_here: bool) -> "Detour":
     from cachemig.core.urls import ServerUrl
     from cachemig.engine.routes import Detour
 
-    return Detour(via_here, ServerUrl.parse_host(run_on) if run_on else None)
+    return Detour(via_here, None if run_on is None else ServerUrl.parse_host(run_on))
