@@ -99,7 +99,7 @@ class Prover:
             state = FileState.MISSING if gone else FileState.UNREADABLE
             return found._replace(state=state, cause=digest.problem)
         if digest.sha256 != file.sha256:
-            cause = f"sha256 is {digest.sha256}, our receipt says {file.sha256}"
+            cause = f"{it_reads(digest.sha256)}, our receipt says {file.sha256}"
             return found._replace(state=FileState.DIFFERS, cause=cause)
         return found
 
@@ -117,6 +117,11 @@ class Prover:
             except IncompleteError as error:
                 return found._replace(state=FileState.UNREADABLE, cause=error.cause)
         return found._replace(state=FileState.DAMAGED, cause=damage) if damage else found
+
+
+def it_reads(sha256: str) -> str:
+    """Tell what the digest of a file is, at the beginning of why it is not ours any more."""
+    return f"sha256 is {sha256}"
 
 
 def _can_be_proved(file: AuditedFile) -> bool:

@@ -10,10 +10,11 @@ from contextlib import closing
 from typing import NamedTuple
 
 from cachemig.catalog.inventory import Inventory, Oddity
+from cachemig.catalog.receipts import AuditedFile
 from cachemig.config import Config, Site
 from cachemig.core.events import Tell
 from cachemig.engine.integrity import Inspection, integrity
-from cachemig.engine.proof import FileState, Finding
+from cachemig.engine.proof import FileState, Finding, Prover, it_reads
 from cachemig.engine.scan import ScanOptions
 from cachemig.engine.survey import scan_site
 from cachemig.stores.open import open_store
@@ -64,18 +65,19 @@ def plan_quarantine(config: Config, site: Site, tell: Tell, *, deep: bool) -> li
 def perform_quarantine(
     config: Config, site: Site, plan: Sequence[DamagedArchive], run_id: str
 ) -> Iterator[SetAside]:
-    """Rename what was planned; tells every file as it went.
+    """Rename what was planned and is still damaged; tells every file as it went.
 
     Raises:
         LockedError: a sync is writing to the server.
         AccessError: the server refused.
     """
-    by_server: dict[str, list[str]] = defaultdict(list)
+    by_server: dict[str, list[DamagedArchive]] = defaultdict(list)
     for archive in plan:
-        by_server[archive.server].append(archive.path)
-    for server, paths in by_server.items():
+        by_server[archive.server].append(archive)
+    for server, archives in by_server.items():
         holder = Holder(run_id, who_runs_this())
         with closing(open_store(config, site, site.server(server), holder)) as store:
+            paths = _as_they_were(store, archives)
             names = [name for path in paths for name in (path, path + _SIGNATURE)]
             there = [
                 name
@@ -99,6 +101,22 @@ def _still_damaged(store: RemoteStore, paths: Sequence[str]) -> Iterable[Damaged
     for verdict in store.check(paths):
         if verdict.damage:
             yield DamagedArchive(store.server, verdict.path, verdict.size_bytes, verdict.damage)
+
+
+def _as_they_were(store: RemoteStore, archives: Sequence[DamagedArchive]) -> list[str]:
+    """List what did not become whole since it was found, while we asked and nothing was locked."""
+    files = [
+        AuditedFile(a.path, is_archive=True, size_bytes=0, receipt_bytes=None, sha256="")
+        for a in archives
+    ]
+    prover = Prover(store, deep=True, no_zstd=lambda _: None)
+    damaged = {f.path for f in prover.prove(files) if f.state is FileState.DAMAGED}
+    rest = [archive for archive in archives if archive.path not in damaged]
+    digests = store.digest([archive.path for archive in rest])
+    for archive, digest in zip(rest, digests, strict=True):
+        if digest.sha256 and archive.damage.startswith(it_reads(digest.sha256)):
+            damaged.add(archive.path)
+    return [archive.path for archive in archives if archive.path in damaged]
 
 
 def _found_by_integrity(config: Config, inventory: Inventory, tell: Tell) -> list[DamagedArchive]:
