@@ -9,6 +9,7 @@ import typer
 from cachemig.cli.options import DryRunOption, NewSiteArgument, OldSiteArgument, SshClientOption
 from cachemig.cli.run import Run, framed
 from cachemig.core.events import Row, SyncPlanned
+from cachemig.report.table import values_of
 
 if TYPE_CHECKING:
     from cachemig.config import Config
@@ -79,7 +80,9 @@ def sync(
         path = config.state_dir / "plans" / f"{run.run_id}.parquet"
         plan = plan_sync(config, known, new_site, detour, path)
         _show_plan(run, plan, dry_run=dry_run)
-        if destinations is not None:
+        if destinations is None:
+            _show_lacks(run, config, plan)
+        else:
             lanes = connections or config.sync.connections
             options = SyncOptions(run.run_id, lanes, cap, full=full)
             perform(config, plan, options, destinations, run.tell)
@@ -96,6 +99,28 @@ def _show_plan(run: Run, plan: "SyncPlan", *, dry_run: bool) -> None:
         for total in plan.plan.totals:
             objects = total.objects + total.signatures
             run.tell(SyncPlanned(*total.pair, objects, total.size_bytes))
+
+
+def _show_lacks(run: Run, config: "Config", plan: "SyncPlan") -> None:
+    """Say what of a plan is not at the new site yet, and how much room there is.
+
+    Raises:
+        CachemigError: a new server does not answer.
+    """
+    from cachemig.core.units import format_size
+    from cachemig.engine.preview import preview
+    from cachemig.errors import most_severe
+
+    found = preview(config, plan, run.tell)
+    for lack in found.lacks:
+        run.tell(Row("to_send", values_of(lack)))
+        run.echo(
+            f"{lack.source} -> {lack.destination}: of these {lack.planned} objects"
+            f" {lack.to_send} are to be sent, {format_size(lack.size_bytes)};"
+            f" {format_size(lack.free_bytes)} are free there"
+        )
+    if found.errors:
+        raise most_severe(found.errors)
 
 
 def _plan_rows(plan: "SyncPlan") -> Iterator[Row]:

@@ -47,13 +47,71 @@ def test_a_dry_run_prints_its_plan(sites):
     """On standard output, with a time that people can read."""
     ran = cachemig("sync", "old", "new", "--dry-run", cwd=sites.folder)
 
-    first, second, left_out, way = ran.stdout.splitlines()
+    first, second, left_out, way, lack = ran.stdout.splitlines()
     assert first.startswith("plan old -> new, by the inventory of 20")
     assert first.endswith(" UTC")
     assert "." not in first
     assert second.startswith("nfs-1 -> nfs-8: 20 objects")
     assert left_out == "left out: 1 stray"
     assert way == "nfs-1 -> nfs-8: the bytes go on this machine"
+    assert lack.startswith("nfs-1 -> nfs-8: of these 20 objects 20 are to be sent, ")
+    assert lack.endswith(" are free there")
+
+
+def states(folder):
+    """Names, times and sizes of all below a folder."""
+    return {path: (path.lstat().st_mtime_ns, path.lstat().st_size) for path in folder.rglob("*")}
+
+
+def test_a_dry_run_says_how_much_is_left(sites):
+    """Of all that is planned, what is not there yet; and nothing there is touched."""
+    old, new = sites.folder / "nfs-1", sites.folder / "nfs-8"
+    assert sites.run("sync", "old", "new").code == 0
+    fill(old, range(20, 23))
+    (new / f"{archive_path(3)}.siginfo").unlink()
+    for path in (archive_path(5), archive_path(6)):
+        (old / path).touch()
+    before = states(new)
+
+    ran = sites.run("sync", "old", "new", "--dry-run")
+
+    ((lack,),) = (rows(ran, "to_send"),)
+    assert ran.code == 0
+    assert (lack["planned"], lack["to_send"], lack["files"]) == (23, 4, 7)
+    lacking = sum(p.stat().st_size for n in range(20, 23) for p in old.glob(f"{archive_path(n)}*"))
+    assert lack["size_bytes"] == lacking + (old / f"{archive_path(3)}.siginfo").stat().st_size
+    assert lack["free_bytes"] > 0
+    assert states(new) == before
+
+
+def test_a_dry_run_warns_of_a_server_that_is_too_small(sites, tmpfs):
+    """Better now than in the middle of the night."""
+    tmpfs(sites.folder / "nfs-8", "size=64k")
+    fill(sites.folder / "nfs-1", range(100, 103), size_bytes=50_000)
+
+    ran = sites.run("sync", "old", "new", "--dry-run")
+
+    texts = [event["text"] for event in ran.events if event["type"] == "notice"]
+    (warning,) = [text for text in texts if "too small" in text]
+    assert ran.code == 0
+    assert warning.startswith("nfs-8 is too small: ")
+    assert warning.endswith("64 KiB free")
+
+
+def test_a_dry_run_names_a_new_server_that_is_out_of_reach(sites):
+    """The plan is printed, and what the others lack; exit 7, and no root is made."""
+    sites.add("new", "nfs-9")
+    sites.write()
+    assert sites.run("shards", "init", "new").code == 0
+    (sites.folder / "nfs-9").rmdir()
+
+    ran = sites.run("sync", "old", "new", "--dry-run")
+
+    assert (ran.code, ran.error["server"]) == (7, "nfs-9")
+    assert {row["destination"] for row in rows(ran, "plan")} == {"nfs-8", "nfs-9"}
+    assert {row["destination"] for row in rows(ran, "to_send")} == {"nfs-8"}
+    assert not (sites.folder / "nfs-9").exists()
+    assert not (sites.folder / "nfs-8" / ".cachemig").exists()
 
 
 @pytest.mark.parametrize("option", ["--bwlimit", "--run-on"])
