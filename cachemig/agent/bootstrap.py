@@ -20,6 +20,7 @@ MODULES = (
     "durable",
     "root",
     "place",
+    "idle",
     "source",
     "files",
     "publish",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import files
 from .frames import Channel, Frame, PeerLost, error_payload, unpack_json
+from .idle import read_when_idle
 from .place import whereabouts
 from .protocol import PROTOCOL_VERSION, Kind
 from .root import Locked, Origin, OwnFiles
@@ -149,6 +150,8 @@ class Agent:
 
             self._prove_group()
             self._intake = Intake(self._channel, self._tree, self._origin, self._gid)
+        else:
+            read_when_idle()
         self._reply(request, self._about())
 
     def _outlast(self, arguments: Arguments) -> None:
