@@ -69,7 +69,8 @@ def walk(tree: Tree, links: Links, subtree: str, known: dict[str, int]) -> Itera
     """List a subtree; a known leaf directory with its old time is not read.
 
     Raises:
-        WalkFailed: a directory is missing, unreadable, too deep, or a link in a slot's place.
+        WalkFailed: a directory is missing, unreadable, too deep, another root, or a link in a
+            slot's place.
     """
     parents = {path.rpartition("/")[0] for path in known}
     leaves = {path: mtime_ns for path, mtime_ns in known.items() if path not in parents}
@@ -107,8 +108,10 @@ def _read(tree: Tree, links: Links, path: str, fd: int) -> tuple[list[Entry], li
     with os.scandir(fd) as found:
         for entry in found:
             if entry.is_dir(follow_symlinks=False):
-                if path or entry.name != OWN_DIRECTORY:
+                if entry.name != OWN_DIRECTORY:
                     directories.append(prefix + entry.name)
+                elif path:
+                    raise WalkFailed(path, "another root lies inside this one: see .cachemig there")
                 continue
             try:
                 entries.append(_describe(tree, links, prefix, entry))

@@ -126,6 +126,19 @@ def test_a_known_leaf_that_became_a_link_fails_the_walk(tmp_path: Path):
         walked(tmp_path, known=known)
 
 
+def test_a_root_inside_another_fails_the_walk(tmp_path: Path):
+    """What a run brings there would be brought again by the next, one level deeper each time."""
+    put(tmp_path, ".cachemig/lock", b"")
+    put(tmp_path, "v95/3f/sstate:a", b"x")
+    assert files_of(walked(tmp_path)) == {"v95/3f/sstate:a": 1}
+    put(tmp_path, "v95/sub/.cachemig/lock", b"")
+
+    for subtree in ("", "v95", "v95/sub"):
+        with pytest.raises(WalkFailed, match="another root") as failed:
+            walked(tmp_path, subtree)
+        assert failed.value.path == "v95/sub"
+
+
 def test_a_tree_without_end_fails_the_walk(tmp_path: Path):
     """A cache is a few levels deep."""
     (tmp_path / "/".join("d" * 20)).mkdir(parents=True)
