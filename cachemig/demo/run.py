@@ -1,5 +1,6 @@
 """The tour: real commands on the two demo sites, each printed so that it can be repeated."""
 
+import fcntl
 import os
 import shlex
 import subprocess
@@ -9,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from cachemig.core.disk import is_full
 from cachemig.demo import site, sshd
-from cachemig.errors import ExitCode, IncompleteError, UsageError
+from cachemig.errors import ExitCode, IncompleteError, LockedError, NoSpaceError, UsageError
 
 STEP_LIMIT_S = 300.0
 
@@ -76,16 +78,24 @@ def tour(folder: Path, say: Callable[[str], None], *, over_ssh: bool, output: in
 
     Raises:
         UsageError: the folder holds something else, or this machine has no sshd.
+        LockedError: another demo works there.
         IncompleteError: a command ended otherwise than expected.
     """
-    folder = folder.absolute()
-    with _disk_faults_told(folder), _new_site(folder, over_ssh=over_ssh) as server:
-        written = site.fill(folder)
-        say(f"Two sites were made in {folder}: old holds {written}; new is empty.")
-        say(f"Every command below can be repeated by hand, in that folder:\n\n$ cd {folder}")
-        for step in STEPS:
-            _perform(step, folder, say, output)
-        say(_ending(server))
+    with _disk_faults_told(folder):
+        folder = folder.absolute()
+        with _alone_in(folder), _new_site(folder, over_ssh=over_ssh) as server:
+            _take_tour(folder, say, server, output)
+
+
+def _take_tour(
+    folder: Path, say: Callable[[str], None], server: sshd.Sshd | None, output: int
+) -> None:
+    written = site.fill(folder)
+    say(f"Two sites were made in {folder}: old holds {written}; new is empty.")
+    say(f"Every command below can be repeated by hand, in that folder:\n\n$ cd {folder}")
+    for step in STEPS:
+        _perform(step, folder, say, output)
+    say(_ending(server))
 
 
 @contextmanager
@@ -93,11 +103,33 @@ def _disk_faults_told(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(
+        full = is_full(error.errno)
+        raise (NoSpaceError if full else UsageError)(
             f"the demo can not work in {folder}",
-            cause=str(error),
-            next_step="name a folder that you may write to, on a disk with 300 MB free",
+            path=error.filename or "",
+            cause=error.strerror or str(error),
+            next_step="name a folder on a disk with 300 MB free"
+            if full
+            else "name a folder that exists, or can be made, and that you may write to",
         ) from error
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Make the folder, and keep other demos out of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockedError(
+                f"another demo is at work in {folder}",
+                next_step="wait for its end, or name another folder",
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
