@@ -1,7 +1,11 @@
 """What the program offers, and how little it loads to say so."""
 
+import os
+import signal
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 import typer
@@ -10,6 +14,7 @@ from cachemig import __version__
 from cachemig.cli.app import app
 from tests.cli.running import LIMIT_S, cachemig
 
+PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 HEAVY = ("boto3", "botocore", "duckdb", "fabric", "paramiko", "rich", "tqdm")
 SHARED_OPTIONS = {"--config", "--json", "--quiet", "--verbose"}
 
@@ -80,3 +85,35 @@ def test_an_unknown_command_is_answered_with_the_way_on(tmp_path):
     assert run.returncode == 2
     assert "No such command 'shwo'" in run.stderr
     assert "see `cachemig shards --help`" in run.stderr
+
+
+def test_ctrl_c_before_the_program_is_loaded_just_ends_it(tmp_path):
+    """Its imports take some tenths of a second; nobody wants to read where they stopped."""
+    module = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+    (tmp_path / "typer.py").write_text(module)
+
+    ran = cachemig("--help", cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+
+    assert (ran.returncode, ran.stdout, ran.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_the_command_is_the_module():
+    """What holds for one way to start the program holds for the other."""
+    scripts = tomllib.loads(PYPROJECT.read_text())["project"]["scripts"]
+
+    assert scripts == {"cachemig": "cachemig.__main__:start"}
+
+
+def test_a_demo_in_a_folder_that_is_gone_is_refused(tmp_path):
+    """It has no place to begin from."""
+    place = tmp_path / "gone"
+    place.mkdir()
+    script = f'rmdir "{place}"; exec "{sys.executable}" -P -m cachemig demo'
+
+    ran = subprocess.run(
+        ["sh", "-c", script], cwd=place, check=False, capture_output=True, text=True, timeout=60
+    )
+
+    assert ran.returncode == 2
+    assert "cachemig-demo" in ran.stderr
+    assert "name a folder" in ran.stderr
