@@ -166,6 +166,7 @@ class Agent:
             "host": os.uname().nodename,
             "python": sys.version.split()[0],
             "pid": os.getpid(),
+            "now_ns": time.time_ns(),
             "file_system": file_system_type(self._root.fd),
             **whereabouts(self._root),
         }

@@ -36,6 +36,7 @@ class HeldStore:
     ) -> None:
         self.swept_temps = store.swept_temps
         self.whereabouts = store.whereabouts
+        self.opened_at_ns = store.opened_at_ns
         self._store = store
         self._connect = connect
         self._run_id = run_id

@@ -87,7 +87,7 @@ class PairRun:
         self._number = number
         self._board = Board(BATCHES_WAITING)
         self._account = Account(job.pair, job.tell)
-        self._seen = Seen(time.time_ns() - RACY_NS)
+        self._seen = Seen(job.control.opened_at_ns - RACY_NS)
         self._lanes: list[threading.Thread] = []
         self._connected: dict[int, Lane] = {}
         self._failures = 0

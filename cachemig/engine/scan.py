@@ -129,7 +129,6 @@ class _ScanRun:
         self._writer = writer
         self._tell = tell
         self._skip = skip
-        self._racy_since_ns = time.time_ns() - _RACY_NS
         self._stop = threading.Event()
         self._writing = threading.Lock()
         self._caches_seen: set[str] = set()
@@ -152,11 +151,12 @@ class _ScanRun:
         with self._writing:
             part = self._writer.open_part()
         directories, files, unchanged = 0, 0, 0
+        racy_since_ns = store.opened_at_ns - _RACY_NS
         told_at = time.monotonic()
         for place in _places_of(self._site, store):
             known = self._writer.known(place) if self._skip else {}
             for listing in self._listings(store, place, known):
-                part.add(place, listing, remember=listing.mtime_ns < self._racy_since_ns)
+                part.add(place, listing, remember=listing.mtime_ns < racy_since_ns)
                 directories += 1
                 files += len(listing.entries)
                 unchanged += listing.unchanged

@@ -84,6 +84,13 @@ def number(value: object) -> int:
     return _word(value, int)
 
 
+def clock_ns(value: object) -> int:
+    """Read what time it is at the server."""
+    if not isinstance(value, dict):
+        raise NonsenseError("an agent tells nothing of itself")
+    return _word(value.get("now_ns"), int)
+
+
 def space(value: object) -> Space:
     """Read what is free."""
     return Space(*(_word(word, int) for word in _rows(value, 3)))

@@ -130,9 +130,16 @@ class Space(NamedTuple):
 
 
 class Store(Protocol):
-    """A place that holds cache files below one root."""
+    """A place that holds cache files below one root.
+
+    Attributes:
+        server: its name in cachemig.toml.
+        opened_at_ns: when the root was opened, by the server's own clock: the times of
+            directories are told by that.
+    """
 
     server: str
+    opened_at_ns: int
 
     def list(self, subtree: str, known: Mapping[str, int]) -> Iterator[DirectoryListing]:
         """Walk a subtree, directory by directory, in an order of the store's own.

@@ -87,6 +87,7 @@ class RemoteStore:
         try:
             with self._asking():
                 about, *rest = self._peer.call_each(requests)
+                self.opened_at_ns = answers.clock_ns(about)
                 self.whereabouts = whereabouts(about)
                 self.swept_temps = answers.number(rest[-1]) if rest else 0
         except CachemigError:

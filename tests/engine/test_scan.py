@@ -145,6 +145,20 @@ def test_a_directory_that_changed_a_moment_ago_is_read_again(site):
     assert total.files == 2
 
 
+def test_what_a_moment_ago_is_tells_the_clock_of_the_server(site):
+    """Where that is an hour behind, a directory that changed just now has a time long past."""
+    hour_ns = 3600 * 10**9
+    site.put(f"3f/a1/{NAME}")
+    site.stores[0].opened_at_ns -= hour_ns
+    just_now_ns = time.time_ns() - hour_ns
+    os.utime(site.roots[0] / "3f" / "a1", ns=(just_now_ns, just_now_ns))
+    site.scan()
+    (site.roots[0] / f"3f/a1/{NAME}.siginfo").touch()
+    os.utime(site.roots[0] / "3f" / "a1", ns=(just_now_ns, just_now_ns))
+
+    assert site.scan().files == 2
+
+
 @pytest.mark.parametrize(
     ("age_of_full_scan", "is_full"),
     [

@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -260,6 +261,10 @@ class StoreContract:
         assert aside.startswith(f"{ground.folder}/3f/a1/.cm-aside-")
         assert (ground.place.root / aside).read_bytes() == b"broken"
         assert not (ground.place.root / path).exists()
+
+    def test_a_store_tells_the_clock_of_its_server(self, ground: Ground):
+        """As it was when the root was opened."""
+        assert 0 < time.time_ns() - ground.store.opened_at_ns < 3600 * 10**9
 
     def test_read_file_streams_the_bytes_here(self, ground: Ground):
         """A file that is gone, or larger than was known, is told as such."""
