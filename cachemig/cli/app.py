@@ -118,7 +118,14 @@ def _perform(run: Run, words: tuple[str, ...]) -> CachemigError | None:
 def _as_usage_error(refused: typer.TyperException) -> UsageError:
     context = getattr(refused, "ctx", None)
     command = context.command_path if context else "cachemig"
-    return UsageError(refused.format_message().rstrip("."), next_step=f"see `{command} --help`")
+    what = refused.format_message().rstrip(".")
+    if command == "cachemig" and what.startswith("No such option: --"):
+        hint = "write it after the command, as in `cachemig scan old --config FILE`; "
+    elif command == "cachemig verify":
+        hint = "say what to verify: `cachemig verify presence OLD NEW` or `verify integrity SITE`; "
+    else:
+        hint = ""
+    return UsageError(what, next_step=f"{hint}see `{command} --help`")
 
 
 def _as_internal_error(run: Run, bug: Exception) -> InternalError:

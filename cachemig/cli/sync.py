@@ -9,6 +9,7 @@ import typer
 from cachemig.cli.options import DryRunOption, NewSiteArgument, OldSiteArgument, SshClientOption
 from cachemig.cli.run import Run, framed
 from cachemig.core.events import Row, SyncPlanned
+from cachemig.errors import UsageError
 from cachemig.report.table import values_of
 
 if TYPE_CHECKING:
@@ -148,4 +149,9 @@ def _detour(run_on: str | None, *, via_here: bool) -> "Detour":
     from cachemig.core.urls import ServerUrl
     from cachemig.engine.routes import Detour
 
+    if via_here and run_on:
+        raise UsageError(
+            "--via-here and --run-on exclude each other: the bytes take one way",
+            next_step="leave one of them out",
+        )
     return Detour(via_here, None if run_on is None else ServerUrl.parse_host(run_on))

@@ -29,6 +29,7 @@ from cachemig.errors import ConfigError
 
 MAX_FILE_BYTES = 1024 * 1024
 STATE_DIRECTORY = ".cachemig"
+_AGAIN = "then run the same command again"
 
 _MAX_FAULTS_SOUGHT = 1000
 _MAX_LINES_TOLD = 20
@@ -135,7 +136,10 @@ def _syntax_error(path: Path, document: str, message: str) -> ConfigError:
     line, column = (position[1], position[2]) if position else (None, None)
     where = f"{line}:{column}" if line else str(document.rstrip().count("\n") + 1)
     text = _TOML_POSITION.sub("", message)
-    return ConfigError(f"{path}:{where}: {text[:1].lower()}{text[1:]}")
+    return ConfigError(
+        f"{path}:{where}: {text[:1].lower()}{text[1:]}",
+        next_step=f"mend it; {_AGAIN}; `cachemig init example.toml` writes an example",
+    )
 
 
 def _config_error(path: Path, document: str, found: Iterable[Fault]) -> ConfigError:
@@ -144,10 +148,12 @@ def _config_error(path: Path, document: str, found: Iterable[Fault]) -> ConfigEr
     placed = sorted((line_of(fault.key), fault.text) for fault in found)
     line, text = placed[0]
     others = sorted({other_line for other_line, _ in placed[1:]})
+    if not others:
+        return ConfigError(f"{path}:{line}: {text}", next_step=f"mend it; {_AGAIN}")
     then = f"mend it; more is wrong on line {', '.join(map(str, others[:_MAX_LINES_TOLD]))}"
     if len(others) > _MAX_LINES_TOLD:
         then += f", and in {len(others) - _MAX_LINES_TOLD} other lines"
-    return ConfigError(f"{path}:{line}: {text}", next_step=then if others else "")
+    return ConfigError(f"{path}:{line}: {text}", next_step=then)
 
 
 def _as_fault(detail: ErrorDetails) -> Fault:

@@ -19,7 +19,8 @@ _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?\.?")
 _PASSWORD = re.compile(r":[^/:@]*@")
 _SSH_PORT = 22
 _MAX_PORT = 65_535
-_FORMS = 'write "/srv/sstate", "ssh://user@host:22/srv/sstate" or "s3://bucket/prefix"'
+_FORMS = 'write "/srv/sstate" or "ssh://user@host:22/srv/sstate"'
+_HOST_FORM = "write it like ssh://user@host:22"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ class ServerUrl:
             UsageError: it is none.
         """
         if not text.isprintable() or not text.startswith("ssh://"):
-            raise _refused(text, "a host is named like ssh://user@host:22")
+            shown = _PASSWORD.sub(":***@", text)[:200]
+            raise UsageError(f"{shown!r} is not the ssh:// url of a host", next_step=_HOST_FORM)
         return _parse_ssh_host(text)[0]
 
 

@@ -117,3 +117,23 @@ def test_a_demo_in_a_folder_that_is_gone_is_refused(tmp_path):
     assert ran.returncode == 2
     assert "cachemig-demo" in ran.stderr
     assert "name a folder" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "hint"),
+    [
+        (["--config", "x.toml", "scan", "old"], "write it after the command"),
+        (["verify", "old", "new"], "`cachemig verify presence OLD NEW`"),
+        (["sync", "a", "b", "--via-here", "--run-on", "ssh://h"], "leave one of them out"),
+        (["sync", "a", "b", "--run-on", "hop"], "next: write it like ssh://user@host:22"),
+    ],
+)
+def test_a_slip_on_the_command_line_is_answered_with_the_right_form(argv, hint, tmp_path):
+    """What people type first is not always what the program takes."""
+    servers = "".join(f'[[site.{n}.server]]\nname = "s"\nurl = "/srv/{n}"\n' for n in "ab")
+    (tmp_path / "cachemig.toml").write_text(servers)
+
+    run = cachemig(*argv, cwd=tmp_path)
+
+    assert run.returncode == 2
+    assert hint in run.stderr

@@ -369,3 +369,12 @@ def test_any_change_of_the_text_is_read_or_refused(tmp_path_factory, data):
         assert str(path) in error.what  # noqa: PT017  either way is right
     else:
         assert config.sites
+
+
+@pytest.mark.parametrize("line", ["a = ", "[ssh]\nclient = 5", 'state_dir = ""', "[sihte]"])
+def test_every_fault_of_the_file_says_what_to_do_next(write, line):
+    """A message without a next step leaves a tired operator alone."""
+    with pytest.raises(ConfigError) as refused:
+        load(write(f"{line}\n{SMALL}"))
+
+    assert refused.value.next_step.startswith("mend it; ")
