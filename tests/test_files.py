@@ -194,6 +194,21 @@ def test_a_directory_in_the_place_of_the_file_is_refused(tmp_path):
         effective_maps(site_of(nfs_1=1), [Cache("c")], tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [("a = " + "[" * 5000, "nested too deeply"), ("a = " + "1" * 5000, "too many digits")],
+)
+def test_what_no_parser_takes_is_told_in_words(tmp_path, content, cause):
+    """Not in those of Python, which names its own functions."""
+    path = tmp_path / "west.toml"
+    path.write_text(content)
+
+    with pytest.raises(FormatError) as caught:
+        read_shard_maps(path)
+
+    assert cause in caught.value.cause
+
+
 @pytest.mark.parametrize("kind", ["pipe", "device", "link to nowhere"])
 def test_what_is_no_file_is_refused_at_once(tmp_path, kind):
     """Reading a pipe would wait for a writer for ever; a link to nowhere is a file that is gone."""

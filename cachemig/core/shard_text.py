@@ -88,8 +88,12 @@ def parse_shard_maps(text: str) -> dict[str, ShardMap]:
 def _document(text: str) -> _Document:
     try:
         fields = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise _unreadable(str(error)) from error
+    except ValueError as error:  # Python reads no integer of more than 4300 decimal digits
+        raise _unreadable("a number has too many digits") from error
+    except RecursionError as error:
+        raise _unreadable("it is nested too deeply") from error
     version = fields.get("version")
     if isinstance(version, int) and VERSION < version < _ABSURD_VERSION:
         raise FormatError(
