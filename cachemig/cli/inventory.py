@@ -8,6 +8,7 @@ import typer
 from cachemig.cli.options import SiteArgument, SshClientOption, command_group
 from cachemig.cli.run import Run, framed
 from cachemig.errors import UsageError
+from cachemig.report.table import table_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -96,10 +97,11 @@ def scan(
     options = ScanOptions(full=full, check_archives=check_archives, allow_empty=allow_empty)
     result = scan_site(config, chosen, options, run.tell)
     _show_summary(run, result.inventory)
-    how = "every directory was read" if result.full else "the rest was read"
-    run.say(
-        f"{result.directories_unchanged} of {result.directories} directories did not change, {how}"
-    )
+    unchanged, directories = result.directories_unchanged, result.directories
+    if result.full:
+        run.say(f"every directory was read, {directories:,} in all")
+    else:
+        run.say(f"{unchanged:,} of {directories:,} directories did not change, the rest was read")
     if check_archives:
         run.say(f"checked the structure of {result.archives_checked} archives")
 
@@ -151,13 +153,23 @@ def diff(run: Run, site: SiteArgument, other: OtherSiteArgument) -> None:
 
     one = saved_inventory(run.config, run.config.site(site), run.tell)
     two = saved_inventory(run.config, run.config.site(other), run.tell)
-    run.show("difference", one.difference(two))
+    found = one.difference(two)
+    if run.json:
+        run.show("difference", found)
+        return
+    columns = ("cache", "same", "other size", f"only {site}", f"only {other}")
+    sizes = (f"size only {site}_bytes", f"size only {other}_bytes")
+    for line in table_lines([dict(zip((*columns, *sizes), row, strict=True)) for row in found]):
+        run.echo(line)
 
 
 def _show_summary(run: Run, inventory: "Inventory") -> None:
-    from cachemig.catalog.inventory import Dimension
+    from cachemig.catalog.inventory import Dimension, Total
 
-    run.show("server", inventory.totals(Dimension.SERVER))
+    found = {total.name: total for total in inventory.totals(Dimension.SERVER)}
+    nothing = [0] * (len(Total._fields) - 1)
+    names = dict.fromkeys([*inventory.metadata.servers, *found])
+    run.show("server", [found.get(name, Total(name, *nothing)) for name in names])
     _show_strays(run, inventory)
 
 

@@ -123,6 +123,24 @@ def test_sites_are_compared(scanned):
     assert (row["cache"], row["only_one"], row["only_one_bytes"]) == ("default", 2, 5)
 
 
+def test_a_difference_is_printed_with_the_names_of_both_sites(scanned):
+    """Objects and sizes have columns of their own."""
+    head, row = cachemig("inventory", "diff", "old", "new", cwd=scanned).stdout.splitlines()
+
+    assert " ".join(head.split()) == (
+        "cache same other size only old only new size only old size only new"
+    )
+    assert " ".join(row.split()) == "default 0 0 2 0 5 B 0 B"
+
+
+def test_an_empty_server_has_a_row_of_zeros(place):
+    """Nothing there is an answer; no row would be a riddle."""
+    ran = cachemig("scan", "new", cwd=place)
+
+    assert " ".join(ran.stdout.splitlines()[1].split()).startswith("nfs-9 0 0 0 ")
+    assert ran.stderr.splitlines()[-1].startswith("every directory was read, ")
+
+
 @pytest.mark.parametrize(
     ("argv", "code", "said"),
     [
