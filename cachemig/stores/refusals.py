@@ -1,5 +1,6 @@
 """What the refusals of an agent, and its silence, mean to the operator."""
 
+import json
 from collections.abc import Callable
 
 from cachemig.agent.peer import AgentError, Peer
@@ -59,7 +60,18 @@ def explained(error: AgentError, server: str, diagnose: Diagnose) -> CachemigErr
             next_step="free bytes or inodes there, then run the same command again",
         )
     kind, what, next_step = _REFUSALS.get(error.code, _REFUSALS["os"])
-    return kind(what, server=server, path=error.path, cause=error.message, next_step=next_step)
+    cause = _holder(error.message) if kind is LockedError else error.message
+    return kind(what, server=server, path=error.path, cause=cause, next_step=next_step)
+
+
+def _holder(told: str) -> str:
+    """Say who holds a lock; what is no note of ours is given as it stands."""
+    try:
+        about = json.loads(told)
+        run = f"run {about['run_id']}, started by {about['who']}, holds it since {about['since']}"
+        return f"{run}; its agent is pid {about['pid']} on {about['host']}"
+    except (ValueError, TypeError, KeyError):
+        return told
 
 
 _REFUSALS: dict[str, tuple[type[CachemigError], str, str]] = {
@@ -81,7 +93,7 @@ _REFUSALS: dict[str, tuple[type[CachemigError], str, str]] = {
     "locked": (
         LockedError,
         "another run is writing to this root",
-        "wait for it, or end that process on that host; the lock goes with it",
+        "wait for it, or end the process that started it, on its machine; the lock goes with it",
     ),
     "group": (
         GroupError,
