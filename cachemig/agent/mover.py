@@ -22,8 +22,22 @@ from .walk import Links
 _PROGRESS_INTERVAL_S = 0.5
 
 
+class Senseless(PeerLost):
+    """An end says what no agent of ours says."""
+
+
+class _SourceLost(Exception):
+    """The source end is gone, or refused; not the destination."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Source(Protocol):
-    """Where a mover reads files from."""
+    """Where a mover reads files from; `peer` is the agent that reads, if it is another one."""
+
+    peer: Peer | None
 
     def ask(self, request: int, paths: list[str], limits_bytes: Sequence[int]) -> None:
         """Announce the files of a batch and how large each may be; they may be sent ahead."""
@@ -36,6 +50,7 @@ class LocalSource:
     """Files below a root of this machine."""
 
     def __init__(self, tree: Tree, links: Links) -> None:
+        self.peer: Peer | None = None
         self._tree = tree
         self._links = links
         self._asked: dict[int, list[tuple[str, int]]] = {}
@@ -53,28 +68,29 @@ class DialledSource:
     """Files of a further agent."""
 
     def __init__(self, peer: Peer) -> None:
-        self.peer = peer
+        self.peer: Peer | None = peer
+        self._channel = peer.channel
         self._asked: dict[int, Expected] = {}
 
     def ask(self, request: int, paths: list[str], limits_bytes: Sequence[int]) -> None:
         """Send the request ahead, so that the far server never waits for us."""
         self._asked[request] = Expected(limits_bytes)
         arguments = {"op": "read", "paths": paths, "limits_bytes": limits_bytes}
-        self.peer.channel.send_json(Kind.REQUEST, request, arguments)
+        self._channel.send_json(Kind.REQUEST, request, arguments)
 
     def frames(self, request: int) -> Iterator[FileFrame]:
         """Pass on frames until the reply; they must be those of each file, in order."""
         expected = self._asked.pop(request)
         while True:
-            frame = self.peer.channel.receive()
+            frame = self._channel.receive()
             if frame.kind not in (Kind.PART, Kind.LAST):
                 answer(frame)
                 break
             if frame.request != request or not expected.takes(frame.kind, frame.payload):
-                raise PeerLost("it sends file frames that make no sense")
+                raise Senseless("it sends file frames that make no sense")
             yield FileFrame(frame.kind, b"", frame.payload)
         if not expected.all_came:
-            raise PeerLost("it sent other files than were asked for")
+            raise Senseless("it sent other files than were asked for")
 
 
 class Pace:
@@ -102,6 +118,7 @@ class Mover:
         self._waiting: queue.Queue[tuple[int, dict[str, Any]]] = queue.Queue()
         self._open: dict[int, bool] = {}
         self._lost: Any | None = None
+        self._losing = threading.Lock()
         self._pace = Pace()
         for work in (self._pump, self._collect):
             threading.Thread(target=work, name=work.__name__, daemon=True).start()
@@ -109,24 +126,35 @@ class Mover:
     def move(self, request: int, arguments: dict[str, Any]) -> None:
         """Take on a batch; its reply goes to the controlling side when it is durable."""
         self._open[request] = True
-        if self._lost is not None:
-            self._give_up(self._lost)
-            return
         paths = [source_path for source_path, _ in arguments["files"]]
-        self._source.ask(request, paths, arguments["limits_bytes"])
+        try:
+            self._source.ask(request, paths, arguments["limits_bytes"])
+        except PeerLost as error:
+            self._lose("source", error)
+            return
         self._waiting.put((request, arguments))
+        with self._losing:
+            if self._lost is not None:
+                self._give_up(self._lost)
 
     def _pump(self) -> None:
         while True:
             request, arguments = self._waiting.get()
             try:
                 self._send(request, arguments)
+            except _SourceLost as lost:
+                self._lose("source", lost.error)
+                return
             except PeerLost as error:
-                self._lose("source" if self._is_alive() else "destination", str(error))
+                self._lose("destination", error)
                 return
-            except AgentError as error:
-                self._lose("source", error.message)
-                return
+
+    def _frames(self, request: int) -> Iterator[FileFrame]:
+        """What the source sends, with its troubles told apart from those of the destination."""
+        try:
+            yield from self._source.frames(request)
+        except (PeerLost, AgentError) as error:
+            raise _SourceLost(error) from None
 
     def _send(self, request: int, arguments: dict[str, Any]) -> None:
         out = self._destination.channel
@@ -134,7 +162,7 @@ class Mover:
         for_intake = {name: arguments[name] for name in ("files", "source_server")}
         out.send_json(Kind.REQUEST, request, {"op": "write", **for_intake})
         sent_bytes, told_at = 0, time.monotonic()
-        for kind, head, data in self._source.frames(request):
+        for kind, head, data in self._frames(request):
             self._pace.wait(len(data), rate_bytes_per_s)
             out.send(kind, request, head, data, flush=False)
             sent_bytes += len(data)
@@ -148,25 +176,19 @@ class Mover:
             try:
                 frame = self._destination.channel.receive()
             except PeerLost as error:
-                self._lose("destination", str(error))
+                self._lose("destination", error)
                 return
             if frame.kind in (Kind.REPLY, Kind.ERROR):
                 self._open.pop(frame.request, None)
             self._channel.send(frame.kind, frame.request, frame.payload)
 
-    def _is_alive(self) -> bool:
-        return self._destination.process.poll() is None
-
-    def _lose(self, end: str, why: str) -> None:
+    def _lose(self, end: str, error: Exception) -> None:
         """Tell the controlling side, for each batch that is still open, which end is gone."""
-        if self._lost is not None:
-            return
-        peer = self._destination if end == "destination" else getattr(self._source, "peer", None)
-        self._lost = {"code": "lost", "end": end, "message": why}
-        if isinstance(peer, Peer):
-            self._lost["returncode"] = peer.returncode()
-            self._lost["stderr"] = peer.stderr_text()
-        self._give_up(self._lost)
+        peer = self._destination if end == "destination" else self._source.peer
+        with self._losing:
+            if self._lost is None:
+                self._lost = why_lost(end, peer, error)
+            self._give_up(self._lost)
 
     def _give_up(self, why: Any) -> None:
         for request in list(self._open):
@@ -174,11 +196,13 @@ class Mover:
                 self._channel.send_json(Kind.ERROR, request, why)
 
 
-def why_lost(end: str, peer: Peer, error: Exception) -> Any:
+def why_lost(end: str, peer: Peer | None, error: Exception) -> Any:
     """What the controlling side needs to explain why an end can not be reached from here."""
     if isinstance(error, AgentError):
         return {**error.about, "end": end}
-    about = {"code": "lost", "end": end, "message": str(error)}
-    about["returncode"] = str(peer.returncode())
-    about["stderr"] = peer.stderr_text()
+    code = "senseless" if isinstance(error, Senseless) else "lost"
+    about = {"code": code, "end": end, "message": str(error)}
+    if peer is not None:
+        about["returncode"] = str(peer.returncode())
+        about["stderr"] = peer.stderr_text()
     return about

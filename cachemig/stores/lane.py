@@ -148,7 +148,10 @@ class Lane:
         """Explain what an end refused; `otherwise` is the server if the answer does not say."""
         end = error.about.get("end")
         servers = {"source": self._plan.source.server, "destination": self._plan.destination.server}
-        told = explained(error, servers.get(str(end), otherwise), self._diagnose)
+        server = servers.get(str(end), otherwise)
+        if error.code == "senseless":
+            return senseless(NonsenseError(error.message), server)
+        told = explained(error, server, self._diagnose)
         if error.code == "lost" and self._plan.mover_host:
             host = self._plan.mover_host
             told.what = f"{host} could not reach {told.server}: {told.what}"
