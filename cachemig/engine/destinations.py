@@ -8,7 +8,15 @@ from typing import NamedTuple, Self
 from cachemig.config import Config, Server, Site
 from cachemig.core.events import Tell
 from cachemig.engine.held import HeldStore
-from cachemig.errors import AccessError, CachemigError, GroupError, NoSpaceError, most_severe
+from cachemig.errors import (
+    AccessError,
+    CachemigError,
+    GroupError,
+    LockedError,
+    NoSpaceError,
+    UsageError,
+    most_severe,
+)
 from cachemig.stores.open import open_store
 from cachemig.stores.remote import Holder, RemoteStore, who_runs_this
 
@@ -90,8 +98,10 @@ class Destinations:
         try:
             _await_the_first(before)
             store.hold(self._holder)
-        except CachemigError:
+        except CachemigError as error:
             store.close()
+            if isinstance(error, LockedError) and self._holder.run_id in error.cause:
+                raise _same_folder(server) from None
             raise
         return self._held(store, server)
 
@@ -99,6 +109,16 @@ class Destinations:
 def of_one_server(error: CachemigError) -> bool:
     """Whether an error is the trouble of one server, so that the others may go on without it."""
     return isinstance(error, (AccessError, NoSpaceError)) and not isinstance(error, GroupError)
+
+
+def _same_folder(server: Server) -> UsageError:
+    return UsageError(
+        "two servers of the new site lead to the same folder",
+        server=server.name,
+        cause="this run holds its lock already, by way of another server",
+        next_step="correct the url of one of them in cachemig.toml; two names of one host, or a"
+        " mount, may be behind it",
+    )
 
 
 def _await_the_first(before: "Sequence[Future[HeldStore]]") -> None:

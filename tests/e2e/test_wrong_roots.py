@@ -158,3 +158,18 @@ def test_one_directory_under_two_addresses_is_no_two_sites(
     assert "nfs-1 and nfs-9" in ran.error["message"]
     assert ran.error["next_step"]
     assert caches_files(tmp_path) == before
+
+
+def test_one_directory_is_no_two_new_servers(tmp_path: Path) -> None:
+    """The run would wait for its own lock, and its map mean nothing."""
+    sites = Sites(tmp_path)
+    fill(sites.add("old", "nfs-1"), range(OBJECTS))
+    root = sites.add("new", "nfs-8")
+    (tmp_path / "link").symlink_to(root)
+    sites.add("new", "nfs-9", root=tmp_path / "link")
+
+    ran = sites.sync()
+
+    assert (ran.code, ran.error["server"]) == (2, "nfs-9")
+    assert "same folder" in str(ran.error)
+    assert contents(root) == {}
