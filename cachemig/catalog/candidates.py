@@ -12,6 +12,7 @@ from cachemig.catalog.database import (
     connect,
     csv_view,
     parquet_view,
+    pinned,
     query,
     scratch,
     write_parquet,
@@ -36,11 +37,11 @@ def candidates(
 
     The path is that of a scratch directory below `place`.
     """
-    with scratch(place) as scratch_dir:
+    with pinned(old.path) as old_path, scratch(place) as scratch_dir:
         owners = scratch_dir / "owners.csv"
         _write_owners(owners, destination)
         with connect(scratch_dir) as connection:
-            parquet_view(connection, "inventory", old.path)
+            parquet_view(connection, "inventory", old_path)
             columns = dict.fromkeys(("cache", "slot", "server"), "VARCHAR")
             csv_view(connection, "owners", [owners], columns)
             found = scratch_dir / "candidates.parquet"

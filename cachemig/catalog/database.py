@@ -18,7 +18,7 @@ from typing import Any
 
 import duckdb
 
-from cachemig.catalog.refusals import SCRATCH_PREFIX, translating
+from cachemig.catalog.refusals import DESCRIPTORS, SCRATCH_PREFIX, translating
 from cachemig.errors import FormatError
 
 MEMORY_LIMIT = "144MB"
@@ -97,6 +97,21 @@ def parquet_view(
     source = f"read_parquet({literal(path)}, file_row_number = {row_numbers})"
     with translating(path):
         connection.execute(f"CREATE OR REPLACE VIEW {name} AS FROM {source}")
+
+
+@contextmanager
+def pinned(path: Path) -> Iterator[Path]:
+    """Give a name under which a file stays what it is, although another run may replace it.
+
+    To be held longer than the connection that reads it.
+
+    Raises:
+        UsageError: it can not be read.
+    """
+    with ExitStack() as held:
+        with translating(path):
+            file = held.enter_context(path.open("rb"))
+        yield Path(f"{DESCRIPTORS}{file.fileno()}")
 
 
 def csv_view(

@@ -1,7 +1,7 @@
 -- Objects by key at two sites, wherever they lie there: who has what, and equally large.
 WITH here AS (
     SELECT cache, directory, name, max(size_bytes) AS size_bytes
-    FROM one
+    FROM inventory
     WHERE kind = 'object' OR (kind = 'link' AND resolved AND size_bytes IS NOT NULL)
     GROUP BY ALL
 ), there AS (

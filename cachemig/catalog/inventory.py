@@ -16,6 +16,7 @@ from cachemig.catalog.database import (
     connect,
     fetched,
     parquet_view,
+    pinned,
     query,
     read_metadata,
     scratch,
@@ -151,9 +152,8 @@ class Inventory:
 
     def difference(self, other: "Inventory") -> list[CacheDifference]:
         """Compare archives by key and size, wherever in their site they lie; a line per cache."""
-        with self.session() as connection:
-            parquet_view(connection, "one", self.path)
-            parquet_view(connection, "other", other.path)
+        with pinned(other.path) as other_path, self.session() as connection:
+            parquet_view(connection, "other", other_path)
             rows = connection.execute(query("difference")).fetchall()
         return [CacheDifference(*row) for row in rows]
 
@@ -161,10 +161,11 @@ class Inventory:
     def session(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open a database in which this inventory is the table `inventory`."""
         with (
+            pinned(self.path) as path,
             scratch(self.path.parent, may_be_elsewhere=True) as place,
             connect(place) as connection,
         ):
-            parquet_view(connection, "inventory", self.path)
+            parquet_view(connection, "inventory", path)
             yield connection
 
 

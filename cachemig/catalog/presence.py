@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import duckdb
 
 from cachemig.catalog.candidates import Destination, candidates
-from cachemig.catalog.database import fetched, parquet_view, query, write_parquet
+from cachemig.catalog.database import fetched, parquet_view, pinned, query, write_parquet
 from cachemig.catalog.inventory import Inventory
 from cachemig.core.quoting import unescape_path
 
@@ -74,8 +74,11 @@ class Presence:
 @contextmanager
 def presence(old: Inventory, destination: Destination, new: Inventory) -> Iterator[Presence]:
     """Compare two inventories by the map of the new site."""
-    with candidates(old, destination, new.path.parent) as (connection, scratch_dir):
-        parquet_view(connection, "new_inventory", new.path)
+    with (
+        pinned(new.path) as new_path,
+        candidates(old, destination, new.path.parent) as (connection, scratch_dir),
+    ):
+        parquet_view(connection, "new_inventory", new_path)
         answer = scratch_dir / "presence.parquet"
         write_parquet(connection, query("presence"), answer)
         parquet_view(connection, "presence", answer)

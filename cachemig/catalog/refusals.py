@@ -13,6 +13,7 @@ from cachemig.core.disk import is_full, own_file_refused
 from cachemig.errors import FormatError, UsageError
 
 SCRATCH_PREFIX = ".scratch-"
+DESCRIPTORS = "/proc/self/fd/"
 _REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 _QUOTED_PATH = re.compile(r"""["']([^"'\\\n]*/[^"'\\\n]+)""")
 _PARQUET_VIEW = re.compile(r"read_parquet\('([^']+)'")
@@ -43,7 +44,7 @@ def translating(
     except (duckdb.Error, OSError) as error:
         refusal = _refusal(error, place)
         path = refusal.filename if refusal is not None else ""
-        path = path or _file_named(str(error)) or _file_asked(connection) or str(place)
+        path = _own_name(path or _file_named(str(error)) or _file_asked(connection) or str(place))
         if refusal is not None:
             failed = f"{what} can not be read or written"
             raise own_file_refused(refusal, path, failed, UsageError) from error
@@ -63,6 +64,8 @@ def _refusal(error: Exception, place: Path) -> OSError | None:
         named = isinstance(error.filename, str) and Path(error.filename).is_relative_to(place)
         return error if named or is_full(error.errno) else None
     text = str(error)
+    if "No files found" in text:
+        return OSError(errno.ENOENT, os.strerror(errno.ENOENT))
     if "max_temp_directory_size" in text:
         return OSError(errno.ENOSPC, text.splitlines()[0])
     for number in _REFUSALS:
@@ -91,6 +94,14 @@ def _file_asked(connection: duckdb.DuckDBPyConnection | None) -> str:
         kept = [name for name in files if SCRATCH_PREFIX not in name]
         return kept[0] if len(kept) == 1 else ""
     return ""
+
+
+def _own_name(path: str) -> str:
+    """Name the file that is meant by a descriptor of ours."""
+    if path.startswith(DESCRIPTORS):
+        with suppress(OSError):
+            return str(Path(path).readlink()).removesuffix(" (deleted)")
+    return path
 
 
 def is_there(path: Path) -> bool:

@@ -27,6 +27,7 @@ from cachemig.catalog.database import (
     write_parquet,
 )
 from cachemig.catalog.plan import Pair, Plan
+from cachemig.catalog.refusals import is_there
 from cachemig.core.outcomes import Amount
 from cachemig.core.quoting import escape_path, unescape_path
 from cachemig.errors import FormatError
@@ -129,6 +130,8 @@ def remember(
 
 
 def _asked_at(path: Path) -> datetime | None:
+    if not is_there(path):
+        return None
     try:
         told = read_metadata(path, "what is settled", FORMAT_VERSION)
         return datetime.fromisoformat(told["asked_at"])

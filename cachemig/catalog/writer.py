@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -13,6 +13,7 @@ from cachemig.catalog.database import (
     csv_view,
     fetched,
     parquet_view,
+    pinned,
     publish,
     query,
     scratch,
@@ -158,12 +159,16 @@ class InventoryWriter:
 @contextmanager
 def inventory_writer(state_dir: Path, previous: Inventory | None) -> Iterator[InventoryWriter]:
     """Prepare to write an inventory; what was collected goes at the end, written or not."""
-    with scratch(state_dir) as scratch_dir, connect(scratch_dir) as connection:
+    with (
+        nullcontext() if previous is None else pinned(previous.path) as previous_path,
+        scratch(state_dir) as scratch_dir,
+        connect(scratch_dir) as connection,
+    ):
         connection.execute(query("inventory_columns"))
-        if previous is None:
+        if previous_path is None:
             connection.execute("CREATE VIEW previous AS FROM inventory_columns")
         else:
-            parquet_view(connection, "previous", previous.path)
+            parquet_view(connection, "previous", previous_path)
         with closing(InventoryWriter(scratch_dir, connection)) as writer:
             yield writer
 

@@ -176,6 +176,19 @@ def test_a_file_that_may_not_be_read_is_not_damaged(tmp_path, faulty_disk):
     assert not isinstance(told.value, FormatError)
 
 
+def test_a_file_that_went_away_is_not_damaged(tmp_path):
+    """Somebody removed the state while a run was under way."""
+    write_some(tmp_path)
+    path = tmp_path / "kept" / "some.parquet"
+    path.unlink()
+
+    with pytest.raises(UsageError) as caught:
+        read(path)
+
+    assert not isinstance(caught.value, FormatError)
+    assert (caught.value.path, caught.value.cause) == (str(path), os.strerror(errno.ENOENT))
+
+
 @pytest.mark.parametrize("start", [0.0, 0.99])
 def test_a_damaged_file_is_named(tmp_path, start):
     """Its folder holds many, and only one is to be moved away."""

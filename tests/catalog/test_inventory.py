@@ -182,3 +182,13 @@ def test_what_is_no_file_is_no_inventory(tmp_path, kind):
         open_inventory(path)
 
     assert caught.value.path == str(path)
+
+
+def test_an_inventory_that_is_replaced_while_it_is_asked_still_answers(inventory):
+    """Another scan of the site may end at any moment; the answer is that of one scan."""
+    with inventory.session() as connection:
+        other = [Held("z", "lmp", listing(f"3f/{n:02x}", file(NAME, n))) for n in range(200)]
+        inventory_of(inventory.path.parents[1], other)
+        servers = connection.execute("SELECT DISTINCT server FROM inventory ORDER BY 1").fetchall()
+
+    assert servers == [("a",), ("b",)]
