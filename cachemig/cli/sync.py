@@ -8,6 +8,7 @@ import typer
 
 from cachemig.cli.options import DryRunOption, NewSiteArgument, OldSiteArgument, SshClientOption
 from cachemig.cli.run import Run, framed
+from cachemig.cli.unmapped import tell_unmapped
 from cachemig.core.events import Row, SyncPlanned
 from cachemig.errors import UsageError
 from cachemig.report.table import values_of
@@ -81,6 +82,7 @@ def sync(
         path = config.state_dir / "plans" / f"{run.run_id}.parquet"
         plan = plan_sync(config, known, new_site, detour, path)
         _show_plan(run, plan, dry_run=dry_run)
+        tell_unmapped(run, config, new_site)
         if destinations is None:
             _show_lacks(run, config, plan)
         else:

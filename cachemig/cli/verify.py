@@ -62,11 +62,13 @@ def presence(
 
     With -v, objects that another build left there under the same name are listed as well.
     """
+    from cachemig.cli.unmapped import tell_unmapped
     from cachemig.engine.verify import compared_sites, presence_code, refuse_uncompared
 
     config = run.config.with_ssh_client(ssh_client)
     old_site, new_site = config.pair_of_sites(old, new)
     run.open_log()
+    tell_unmapped(run, config, new_site)
     with compared_sites(config, old_site, new_site, run.tell, saved=saved) as answer:
         totals = answer.totals()
         _show(run, "presence", totals)

@@ -179,3 +179,17 @@ def test_what_to_type_depends_on_what_happened(sides, code, typed):
         onward.take(ObjectDone("p", "c", "s", Outcome.DAMAGED, 1, damaged_at=side))
 
     assert onward.command(code) == typed
+
+
+@pytest.mark.parametrize("command", ["sync old new --dry-run", "verify presence old new"])
+def test_a_server_that_the_map_does_not_know_is_named(sites, command):
+    """It was added later, and would stay empty without a word."""
+    assert sites.run("shards", "init", "new").code == 0
+    sites.add("new", "nfs-9")
+    sites.write()
+
+    ran = sites.run(*command.split())
+
+    (text,) = [e["text"] for e in ran.events if "shard map" in e.get("text", "")]
+    assert text.startswith("nfs-9 is in cachemig.toml")
+    assert "`cachemig shards rebalance new`" in text
