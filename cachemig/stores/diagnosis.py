@@ -256,8 +256,8 @@ _TEXTS: dict[Trouble, tuple[type[CachemigError], str, str]] = {
         ConnectionLostError,
         "the connection to the server was lost, or never came up",
         (
-            "check that the host is up and the network open, then run the same command again; "
-            "it goes on where it stopped"
+            "check that the host is up, the host and port in the url, and that the network is "
+            "open; then run the same command again: it goes on where it stopped"
         ),
     ),
     Trouble.AGENT_FAILED: (

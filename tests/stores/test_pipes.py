@@ -381,3 +381,10 @@ def test_what_ssh_says_tells_what_to_do(
     assert type(error) is kind
     assert error.retryable == retryable
     assert error.next_step
+
+
+def test_a_refused_connection_may_be_the_wrong_port() -> None:
+    """The port in the url is the first thing to look at."""
+    told = diagnose(255, "ssh: connect to host h port 2222: Connection refused", "nfs-1")
+
+    assert "the host and port in the url" in told.next_step
