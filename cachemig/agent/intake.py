@@ -31,7 +31,7 @@ class Intake:
         self._origin = origin
         self._notes = OwnFiles(tree)
         self._receiver = Receiver(tree, origin.writer, gid)
-        own_tree = Tree(tree.path, gid)  # descriptors that one thread closes, no other may use
+        own_tree = tree.twin()  # descriptors that one thread closes, no other may use
         self._own = OwnFiles(own_tree)
         self._linker = Linker(own_tree)
         self._durability = Durability(own_tree, self._own.sync_lock())

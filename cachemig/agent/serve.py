@@ -199,7 +199,7 @@ class Agent:
         if arguments["end"] == "source":
             self._source = DialledSource(peer)
         else:
-            source = self._source or LocalSource(Tree(self._root.path), self._links)
+            source = self._source or LocalSource(self._root.twin(), self._links)
             self._mover = Mover(self._channel, source, peer)
         self._reply(request, about)
 

@@ -13,6 +13,7 @@ import stat
 from collections import OrderedDict
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_ROOT = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPEN_ABOVE_MAX = 288  # the 256 of a cache's first level, which every path passes, and some
 _OPEN_BELOW_MAX = 32  # the last ones, since an object's files lie together
@@ -97,14 +98,18 @@ class _OpenDirectories:
 class Tree:
     """A directory tree that is never left; keeps its last used directories open."""
 
-    def __init__(self, path: str, gid: int | None = None) -> None:
-        self.path = os.path.realpath(path)
-        self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def __init__(self, path: str, gid: int | None = None, fd: int | None = None) -> None:
+        self.path = os.path.realpath(path) if fd is None else path
+        self.fd = os.open(path, _ROOT) if fd is None else fd
         self._gid = gid
         spare = spare_descriptors(_OPEN_ABOVE_MAX + _OPEN_BELOW_MAX)
         below = min(_OPEN_BELOW_MAX, spare // 2)
         self._above = _OpenDirectories(spare - below)
         self._below = _OpenDirectories(below)
+
+    def twin(self) -> Tree:
+        """The same tree for another thread, with descriptors that nobody else closes."""
+        return Tree(self.path, self._gid, os.open(".", _ROOT, dir_fd=self.fd))
 
     def directory(self, path: str, *, create: bool = False) -> int:
         """A descriptor of the directory; it belongs to the tree and stays valid for a while.

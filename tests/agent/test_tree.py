@@ -89,6 +89,23 @@ def test_no_link_is_followed_in_any_part(tmp_path: Path):
     assert [entry.name for entry in outside.iterdir()] == ["file"]
 
 
+def test_a_twin_is_the_same_tree_though_its_name_leads_elsewhere_by_now(tmp_path: Path):
+    """Whoever swaps the root leads nobody out of it; each twin has descriptors of its own."""
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for folder, text in ((root / "3f", "inside"), (outside / "3f", "SECRET")):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text(text)
+    tree = Tree(str(root))
+    root.rename(tmp_path / "moved")
+    root.symlink_to(outside)
+
+    twin = tree.twin()
+
+    with os.fdopen(twin.open_file("3f/file")) as file:
+        assert file.read() == "inside"
+    assert (twin.path, twin.directory("3f") != tree.directory("3f")) == (tree.path, True)
+
+
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "directory"])
 def test_only_regular_files_are_opened(tmp_path: Path, make: Callable[[Path], None]):
     """A named pipe does not hang whoever opens it."""
