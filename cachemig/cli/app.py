@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
     with signals.caught():
         error = None
         try:
-            error = _perform(run, words)
+            error = _perform(run, words, signals)
             signals.release()
         except Stopped as stopped:
             run.fail(stopped.exit_code)
@@ -90,8 +90,12 @@ def start() -> NoReturn:
     os._exit(code)
 
 
-def _perform(run: Run, words: tuple[str, ...]) -> CachemigError | None:
-    """Run the command; give back the error that ended it, with its exit code noted."""
+def _perform(run: Run, words: tuple[str, ...], signals: StopSignals) -> CachemigError | None:
+    """Run the command; give back the error that ended it, with its exit code noted.
+
+    Raises:
+        Stopped: a signal ended it.
+    """
     error: CachemigError
     try:
         command = typer.main.get_command(app)
@@ -104,7 +108,9 @@ def _perform(run: Run, words: tuple[str, ...]) -> CachemigError | None:
         error = told
     except typer.TyperException as refused:
         error = _as_usage_error(refused)
-    except Exception as bug:  # noqa: BLE001  the last line of defence: told as a bug, exit 1
+    except Exception as bug:  # the last line of defence: told as a bug, exit 1
+        if signals.stopped is not None:
+            raise signals.stopped from bug
         if isinstance(bug, OSError) and not run.started:  # nothing but help was to be printed
             error = stdout_error(bug)
         else:

@@ -27,12 +27,17 @@ class Stopped(BaseException):
 class StopSignals:
     """Raises `Stopped` in the main thread at the first signal, and says so; a second one kills.
 
+    Attributes:
+        stopped: what was raised. A library in between may make an error of its own of it, as
+            DuckDB does amid a query.
+
     Args:
         overdue: called in a thread of its own when the run has not ended `GRACE_S` later,
             since some wait for a dead server may not be cut short.
     """
 
     def __init__(self, overdue: Callable[[ExitCode], None]) -> None:
+        self.stopped: Stopped | None = None
         self._overdue = overdue
         self._received = 0
         self._shields = 0
@@ -82,7 +87,8 @@ class StopSignals:
 
     def _stop(self) -> None:
         number, self._received = self._received, 0
-        raise Stopped(number)
+        self.stopped = Stopped(number)
+        raise self.stopped
 
 
 def _acknowledge() -> None:

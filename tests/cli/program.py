@@ -59,6 +59,14 @@ def wait(run: Run) -> None:
     threading.Event().wait(60)
 
 
+def query(run: Run) -> None:
+    """Ask DuckDB something that it would take years to answer."""
+    import duckdb
+
+    finish(run, Outcome.PUBLISHED)
+    duckdb.execute("SELECT count(*) FROM range(1_000_000_000) a, range(1_000_000_000) b")
+
+
 def stuck(run: Run) -> None:
     """Wait for something that no exception cuts short."""
     run.say("stuck")
@@ -88,6 +96,7 @@ ACTIONS: dict[str, Callable[[Run], None]] = {
     "fail": lambda run: run.fail(errors.ExitCode.INTEGRITY),
     "show": show,
     "wait": wait,
+    "query": query,
     "stuck": stuck,
     "flood": flood,
     "threads": threads,

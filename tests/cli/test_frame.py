@@ -196,6 +196,29 @@ def test_a_signal_ends_the_run_with_run_end(number, tmp_path):
     assert end["resume_command"] == "cachemig act wait --json"
 
 
+def test_a_signal_amid_a_query_is_no_fault_of_ours(tmp_path):
+    """DuckDB makes an error of its own of what a signal raises."""
+    command = [sys.executable, str(PROGRAM), "act", "query", "--json"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        first = [process.stdout.readline() for _ in range(3)]
+        loaded_s = processor_s(process.pid)
+        while processor_s(process.pid) < loaded_s + 0.5:
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+        process.wait(timeout=LIMIT_S)
+
+    end = events("".join(first) + rest)[-1]
+    assert process.returncode == end["exit_code"] == 130
+
+
+def processor_s(pid: int) -> float:
+    """What a process has computed so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) / os.sysconf("SC_CLK_TCK")
+
+
 def test_a_signal_never_tears_a_line(tmp_path):
     """However busy the output is, each line is whole and run_end is the last."""
     command = [sys.executable, str(PROGRAM), "act", "flood", "--json", "-q"]

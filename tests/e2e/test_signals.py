@@ -36,9 +36,11 @@ Field = tuple[Battlefield, Proxy]
 @pytest.mark.parametrize("number", STOPS, ids=lambda number: number.name)
 def test_a_signal_stops_the_run_soon(field: Field, number: signal.Signals) -> None:
     """The last line tells what was done; the same command does the rest; no process stays."""
-    here, _ = field
+    here, proxy = field
     running = here.start()
     wait_until(here.done, "progress")
+    proxy.slow_down(LINE_BYTES_PER_S / 100)
+    assert here.pending()
     children = list(descendants(running.process.pid))
     began_s = time.monotonic()
     running.process.send_signal(number)
