@@ -14,6 +14,7 @@ from .tree import Tree
 _SLOT_DIRECTORY = re.compile(r"[0-9a-f]{2}")
 _OBJECT_PREFIX = "sstate:"
 _MAX_DEPTH = 12
+ENTRIES_AT_ONCE = 10_000
 
 
 Entry = tuple[Any, ...]
@@ -30,7 +31,7 @@ class WalkFailed(Exception):
 
 
 class Listing(NamedTuple):
-    """One directory: see `DirectoryListing` of the controlling side."""
+    """One directory, or a part of a huge one: see `DirectoryListing` of the controlling side."""
 
     path: str
     mtime_ns: int
@@ -68,6 +69,8 @@ class Links:
 def walk(tree: Tree, links: Links, subtree: str, known: dict[str, int]) -> Iterator[Listing]:
     """List a subtree; a known leaf directory with its old time is not read.
 
+    A huge directory comes as several listings in a row, so that each fits into a message.
+
     Raises:
         WalkFailed: a directory is missing, unreadable, too deep, another root, or a link in a
             slot's place.
@@ -92,7 +95,8 @@ def walk(tree: Tree, links: Links, subtree: str, known: dict[str, int]) -> Itera
             raise WalkFailed(path, error.strerror or "missing") from None
         except OSError as error:
             raise WalkFailed(path, error.strerror or str(error)) from None
-        yield Listing(path, mtime_ns, False, entries)
+        for at in range(0, max(1, len(entries)), ENTRIES_AT_ONCE):
+            yield Listing(path, mtime_ns, False, entries[at : at + ENTRIES_AT_ONCE])
         waiting += reversed(directories)
 
 

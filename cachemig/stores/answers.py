@@ -30,6 +30,7 @@ _LARGEST = 2**63 - 1
 _NO_FILE = -1
 _RECEIPT_VERSION = 1
 _LONGEST_PATH = 4096
+_MOST_ENTRIES = 5_000_000
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _RUN_ID = re.compile(r"[!-~]{1,100}")
@@ -39,6 +40,23 @@ Word = TypeVar("Word", int, str)
 
 class NonsenseError(Exception):
     """An answer that no agent of ours gives."""
+
+
+def listings(values: Iterable[object], subtree: str) -> Iterator[DirectoryListing]:
+    """Read a walk; the parts of a huge directory, which follow each other, become one listing."""
+    held: DirectoryListing | None = None
+    for value in values:
+        found = listing(value, subtree)
+        if held is None or found.path != held.path:
+            if held is not None:
+                yield held
+            held = found
+            continue
+        held = held._replace(entries=[*held.entries, *found.entries])
+        if len(held.entries) > _MOST_ENTRIES:
+            raise NonsenseError("a directory is listed without end")
+    if held is not None:
+        yield held
 
 
 def listing(value: object, subtree: str) -> DirectoryListing:

@@ -99,8 +99,8 @@ class RemoteStore:
     ) -> Generator[DirectoryListing, None, None]:
         """Walk a subtree on the far side; see `Store.list`."""
         with self._asking():
-            for value in self._peer.stream("list", subtree=subtree, known=dict(known)):
-                yield answers.listing(value, subtree)
+            rows = self._peer.stream("list", subtree=subtree, known=dict(known))
+            yield from answers.listings(rows, subtree)
 
     def stat(self, paths: Sequence[str]) -> Sequence[FileStat | None]:
         """Look at planned names; see `Store.stat`."""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cachemig.agent.tree import Tree
-from cachemig.agent.walk import Links, Listing, WalkFailed, walk
+from cachemig.agent.walk import ENTRIES_AT_ONCE, Links, Listing, WalkFailed, walk
 from tests.cache_files import OLD_NS, put
 
 names = st.sampled_from(["3f", "a1", "universal", "x", "sstate:a", ".hidden", "é"])
@@ -137,6 +137,18 @@ def test_a_root_inside_another_fails_the_walk(tmp_path: Path):
         with pytest.raises(WalkFailed, match="another root") as failed:
             walked(tmp_path, subtree)
         assert failed.value.path == "v95/sub"
+
+
+def test_a_huge_directory_comes_in_parts(tmp_path: Path):
+    """Each fits into a message, whatever the length of its names; an empty one has one part."""
+    count = ENTRIES_AT_ONCE + 1
+    for number in range(count):
+        (tmp_path / f"{number:05}").touch()
+
+    parts = walked(tmp_path)
+
+    assert [(part.path, len(part.entries)) for part in parts] == [("", count - 1), ("", 1)]
+    assert len(files_of(parts)) == count
 
 
 def test_a_tree_without_end_fails_the_walk(tmp_path: Path):

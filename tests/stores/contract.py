@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cachemig.agent.protocol import OWN_DIRECTORY
+from cachemig.agent.walk import ENTRIES_AT_ONCE
 from cachemig.errors import AccessError, IncompleteError, LockedError, ScanError
 from cachemig.stores.base import DirectoryListing, FileEntry, FileStat
 from cachemig.stores.remote import Holder, RemoteStore
@@ -69,6 +70,18 @@ class StoreContract:
         }
         assert not again[f"{ground.folder}/3f/a2"].entries
         assert [entry.name for entry in again[f"{ground.folder}/3f/a1"].entries] == ["new", "x"]
+
+    def test_a_huge_directory_is_one_listing(self, ground: Ground):
+        """It travels in parts, since what it holds may be more than a message can carry."""
+        folder = put(ground.target, "3f/a1/00000", b"").parent
+        names = [f"{number:05}" for number in range(2 * ENTRIES_AT_ONCE + 1)]
+        for name in names[1:]:
+            os.link(folder / "00000", folder / name)
+
+        path = f"{ground.folder}/3f/a1"
+        found = [one for one in ground.store.list(path, {}) if one.path == path]
+
+        assert [[entry.name for entry in one.entries] for one in found] == [names]
 
     def test_our_own_folder_is_never_shown(self, way: Way, tmp_path: Path):
         """What cachemig keeps at a root is no part of the cache."""
