@@ -106,7 +106,7 @@ def test_a_log_gets_one_line_a_minute():
     """However many events there are; none before the first minute is over."""
     now_s = 1000.0
     minutes = MinuteLines(lambda: now_s)
-    told = []
+    told: list[str] = []
     for event in SYNC[:2] + [SYNC[2], SYNC[4]] * 8:
         told += minutes.lines(event)
         now_s += 10
