@@ -58,11 +58,14 @@ def sync(
 ) -> None:
     """Copy what OLD holds to where NEW's shard map wants it; run again to finish the rest."""
     from cachemig.engine.destinations import Destinations
+    from cachemig.engine.routes import refuse_impossible
 
     config = run.config.with_ssh_client(ssh_client)
     old_site, new_site = config.pair_of_sites(old, new)
     cap = _cap(bwlimit, config)
     detour = _detour(run_on, via_here=via_here)
+    refuse_impossible(config, old_site, new_site, detour)
+    tell_unmapped(run, config, new_site)
     run.onward.between(old, new)
     run.open_log()
     with (
@@ -82,7 +85,6 @@ def sync(
         path = config.state_dir / "plans" / f"{run.run_id}.parquet"
         plan = plan_sync(config, known, new_site, detour, path)
         _show_plan(run, plan, dry_run=dry_run)
-        tell_unmapped(run, config, new_site)
         if destinations is None:
             _show_lacks(run, config, plan)
         else:

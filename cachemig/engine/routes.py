@@ -90,6 +90,17 @@ def route(
     )
 
 
+def refuse_impossible(config: Config, old: Site, new: Site, detour: Detour) -> None:
+    """See that there is a way between any two servers of two sites; nothing is touched.
+
+    Raises:
+        UsageError: there is none between some two.
+    """
+    for source in old.servers:
+        for target in new.servers:
+            route(config, (old, source), (new, target), detour)
+
+
 def _run_on(
     config: Config, old: tuple[Site, Server], new: tuple[Site, Server], host: ServerUrl
 ) -> Route:

@@ -193,3 +193,25 @@ def test_a_server_that_the_map_does_not_know_is_named(sites, command):
     (text,) = [e["text"] for e in ran.events if "shard map" in e.get("text", "")]
     assert text.startswith("nfs-9 is in cachemig.toml")
     assert "`cachemig shards rebalance new`" in text
+
+
+def untouched(sites, *options):
+    """Run a sync that must be refused, and see that it left nothing anywhere."""
+    before = states(sites.folder)
+    ran = sites.run("sync", "old", "new", *options)
+    assert ran.code == 2
+    assert states(sites.folder) == before
+    return ran
+
+
+def test_without_a_map_nothing_is_touched(sites):
+    """No scan, no lock, no log: exit code 2 says so."""
+    sites.map_file("new").unlink(missing_ok=True)
+    sites.add("new", "nfs-9")
+    sites.write()
+    assert "shards init new" in untouched(sites).error["next_step"]
+
+
+def test_without_a_way_nothing_is_touched(sites):
+    """A folder of this machine is nowhere else."""
+    assert "ssh://" in untouched(sites, "--run-on", "ssh://ops@hop.example.com").error["next_step"]
