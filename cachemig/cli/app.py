@@ -13,7 +13,7 @@ from cachemig import __version__
 from cachemig.cli import demo, init, inventory, shards, sync, verify
 from cachemig.cli.options import command_group
 from cachemig.cli.run import DEFAULT_CONFIG, Run, RunOptions
-from cachemig.cli.signals import Stopped, StopSignals
+from cachemig.cli.signals import STOPPING, Stopped, StopSignals
 from cachemig.errors import (
     CachemigError,
     ExitCode,
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
             run.fail(code)
             os._exit(_flushed(_end(run, None, json="--json" in words)))
 
-    signals = StopSignals(end_overdue)
+    signals = StopSignals(end_overdue, lambda: run.last_remark(STOPPING))
     run = Run(words, signals)
     with signals.caught():
         error = None

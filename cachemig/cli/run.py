@@ -4,16 +4,10 @@ A command is a function whose first parameter is the `Run`; `framed` adds the op
 that all commands share (--config --json -q -v), so a command states only its own::
 
     @framed
-    def scan(run: Run, site: SiteArgument, *, full: FullOption = False) -> None:
-        \"\"\"Read all servers of a site into its inventory.\"\"\"
-        from cachemig.engine.scan import scan_site      # heavy imports only in here
-
-        run.open_log()                                  # runs/<run_id>.jsonl; not for mere reading
-        totals = scan_site(run.config.site(site), run.config, tell=run.tell, full=full)
-        run.show("servers", totals)                     # NamedTuples: a table, or rows of --json
-        run.say("the inventory is saved")               # a remark for people, on stderr
-        if totals[0].damaged:
-            run.fail(ExitCode.INTEGRITY)                # a result, not an error; errors are raised
+    def status(run: Run, site: SiteArgument) -> None:
+        \"\"\"Say how a site is: heavy imports only in here.\"\"\"
+        run.show("servers", [...])                      # NamedTuples: a table, or rows of --json
+        run.fail(ExitCode.INTEGRITY)                    # a result, not an error; errors are raised
 
 `cli/app.py` registers it: ``app.command()(inventory.scan)``; a module with several commands
 has an ``app = command_group("What they are for.")``, added by ``app.add_typer``. Every
@@ -156,6 +150,12 @@ class Run:
     def say(self, text: str) -> None:
         """Tell people a remark, on standard error (an event with --json)."""
         self.tell(Notice(text))
+
+    def last_remark(self, text: str) -> None:
+        """Tell people that the end is near, unless it is there; no bar is drawn any more."""
+        with self._lock:
+            if not self._ended:
+                self._console.stop_drawing(text)
 
     def echo(self, text: str) -> None:
         """Print a result made of text on standard output; on standard error with --json."""

@@ -1,7 +1,5 @@
 """Signals that end a run: turned into one exception, raised where it does no harm."""
 
-import contextlib
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -11,8 +9,7 @@ from types import FrameType
 from cachemig.errors import ExitCode
 
 GRACE_S = 3.0
-_STOPPING = b"cachemig: stopping; press Ctrl-C again to kill\n"
-_ERASE_BARS = b"\r\x1b[J"
+STOPPING = "cachemig: stopping; press Ctrl-C again to kill"
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -34,11 +31,15 @@ class StopSignals:
     Args:
         overdue: called in a thread of its own when the run has not ended `GRACE_S` later,
             since some wait for a dead server may not be cut short.
+        acknowledge: called in a thread of its own at once, since the main one may hold any lock.
     """
 
-    def __init__(self, overdue: Callable[[ExitCode], None]) -> None:
+    def __init__(
+        self, overdue: Callable[[ExitCode], None], acknowledge: Callable[[], None]
+    ) -> None:
         self.stopped: Stopped | None = None
         self._overdue = overdue
+        self._acknowledge = acknowledge
         self._received = 0
         self._shields = 0
 
@@ -77,8 +78,8 @@ class StopSignals:
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
         self.release()
-        _acknowledge()
         self._received = number
+        threading.Thread(target=self._acknowledge, daemon=True).start()
         timer = threading.Timer(GRACE_S, self._overdue, (ExitCode(128 + number),))
         timer.daemon = True
         timer.start()
@@ -89,9 +90,3 @@ class StopSignals:
         number, self._received = self._received, 0
         self.stopped = Stopped(number)
         raise self.stopped
-
-
-def _acknowledge() -> None:
-    """Say at once that the signal was heard; past all locks and buffers, which may be held."""
-    with contextlib.suppress(OSError):
-        os.write(2, (_ERASE_BARS if os.isatty(2) else b"") + _STOPPING)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 MAX_LANES = 32
 _GAIN_WORTH_IT = 1.1
-_GROWTH = 1.5
+_GROWTH = 2
 _PAYS_BACK_S = 15.0
 
 
@@ -39,6 +39,6 @@ class LaneCount:
             self._settled = True
             return self.lanes
         self._best_rate = rate_bytes_per_s
-        self.lanes = min(self.limit, max(self.lanes + 1, int(self.lanes * _GROWTH)))
+        self.lanes = min(self.limit, self.lanes * _GROWTH)
         self._settled = self.lanes == self.limit
         return self.lanes

@@ -85,6 +85,12 @@ class Console:
         except OSError:
             self._detail = Detail.QUIET
 
+    def stop_drawing(self, why: str) -> None:
+        """Take the bars off the screen for good, and print why."""
+        self.clear()
+        self._progress = None
+        self.write(why)
+
     def clear(self) -> None:
         """Take the progress bars off the screen, since something else is printed there now."""
         if self._progress is not None:

@@ -191,7 +191,7 @@ def outside_of(root: Path, folder: Path, paths: list[str]) -> Path:
 def test_links_that_are_swapped_in_lead_nowhere(sites):
     """While slots flip to links at both ends, nothing outside is read or written."""
     old, new = roots(sites)
-    paths = fill(old, range(24))
+    paths = fill(old, range(400))
     sites.write()
     assert sites.run("scan", "old").code == 0
     outside_old = outside_of(old, sites.folder, paths)

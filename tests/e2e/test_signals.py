@@ -39,11 +39,12 @@ def test_a_signal_stops_the_run_soon(field: Field, number: signal.Signals) -> No
     here, proxy = field
     running = here.start()
     wait_until(here.done, "progress")
-    proxy.slow_down(LINE_BYTES_PER_S / 100)
+    proxy.slow_down(LINE_BYTES_PER_S / 4)
     assert here.pending()
     children = list(descendants(running.process.pid))
     began_s = time.monotonic()
     running.process.send_signal(number)
+    proxy.slow_down(0)
     ran = running.end()
     took_s = time.monotonic() - began_s
 
