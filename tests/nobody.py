@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 NOBODY = 65534
+_START_ANOTHER = "import subprocess, sys; subprocess.run([sys.executable, '-c', ''], check=True)"
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 
 
@@ -30,9 +31,12 @@ def as_nobody(argv: tuple[str, ...]) -> tuple[str, ...]:
 
 @functools.cache
 def python_for_nobody() -> str:
-    """A Python that an ordinary user can start; root's own may lie in a closed folder."""
+    """A Python that an ordinary user can start; root's own may lie in a closed folder.
+
+    It starts another one, since what setpriv itself starts is still found by root's rights.
+    """
     for python in (sys.executable, "/usr/bin/python3"):
-        argv = [*AS_NOBODY, python, "-I", "-S", "-c", "pass"]
+        argv = [*AS_NOBODY, python, "-I", "-S", "-c", _START_ANOTHER]
         if subprocess.run(argv, check=False, capture_output=True, timeout=60).returncode == 0:
             return python
     raise AssertionError("no Python here can be started by an ordinary user")
