@@ -106,6 +106,7 @@ class Sites:
     group: str = ""
     state_dir: str = ""
     connections: int = 2
+    python: str = sys.executable
     servers: dict[str, list[ServerOf]] = field(default_factory=lambda: {"old": [], "new": []})
 
     def add(
@@ -183,7 +184,7 @@ class Sites:
         """Start one command."""
         config = str(self.folder / "cachemig.toml")
         process = subprocess.Popen(
-            [*before, sys.executable, "-m", "cachemig", *argv, "--json", "--config", config],
+            [*before, self.python, "-m", "cachemig", *argv, "--json", "--config", config],
             cwd=self.folder,
             env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
