@@ -69,7 +69,7 @@ def timed_copy(
 ) -> Result:
     """Time one copy, then compare every file with what it must be."""
     name, copy = copier
-    calm(bench, job.source)
+    calm(bench, job.source, keep=job.destination)
     received_before, _ = job.link.bytes_on_wire()
     problem = ""
     cpu_before_s = cpu_of_both_ends_s(job)
@@ -154,7 +154,7 @@ def forget_pages(root: Path) -> None:
         os.close(fd)
 
 
-def calm(bench: Bench, source: Dataset) -> None:
+def calm(bench: Bench, source: Dataset, *, keep: Path) -> None:
     """Give every copier the same start: all written back, the source in memory, a quick disk.
 
     ext4 does not use an inode again within a minute of its removal, and looks at each such
@@ -164,7 +164,9 @@ def calm(bench: Bench, source: Dataset) -> None:
     Source: Linux fs/ext4/ialloc.c, recently_deleted().
     """
     if shutil.disk_usage(bench.scratch).free < LEAST_FREE_BYTES:
-        shutil.rmtree(bench.scratch / "to", ignore_errors=True)
+        for folder in (bench.scratch / "to").glob("*"):
+            if not folder.name.startswith(keep.name):
+                shutil.rmtree(folder, ignore_errors=True)
     os.sync()
     deadline = time.monotonic() + PROBE_LIMIT_S
     while creates_per_s(bench) < LEAST_CREATES_PER_S and time.monotonic() < deadline:

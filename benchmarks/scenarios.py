@@ -109,7 +109,7 @@ def first_object(bench: Bench) -> Iterator[Result]:
         for _ in range(bench.rounds):
             job = Job(link, whole, bench.destination("first-object"), COPY_LIMIT_S)
             ours.cachemig(job, "scan", "old")
-            calm(bench, whole)
+            calm(bench, whole, keep=job.destination)
             hottest = [job.destination / path for path in newest_first[:HOTTEST]]
             seconds = ours.seconds_until_any(hottest, job, "sync", "old", "new", "--saved")
             yield Result("first-object", OURS, seconds)
