@@ -20,11 +20,12 @@ from cachemig.engine.held import HeldStore
 from cachemig.engine.limits import SharedLimit
 from cachemig.engine.routes import Route
 from cachemig.engine.seen import Seen
-from cachemig.errors import CachemigError, NoSpaceError
+from cachemig.errors import CachemigError
 from cachemig.stores.base import FileReceipt, WantedFile
 from cachemig.stores.diagnosis import diagnose, nobody_listens
 from cachemig.stores.lane import BatchAnswer, Lane, LanePlan
 from cachemig.stores.open import CONNECT_LIMIT_S, connecting
+from cachemig.stores.refusals import no_space
 
 BATCHES_WAITING = 12
 BATCHES_PER_LANE = 2
@@ -227,7 +228,7 @@ class PairRun:
         self._account.count(Done(item, item.outcome, item.cause) for item in done)
         full = next((receipt for receipt in answer.receipts if is_full(receipt.errno)), None)
         if full is not None:
-            self.stop(_no_space(self._job.pair.server, full))
+            self.stop(no_space(self._job.pair.server, full.path, full.cause))
         again = next(cut(item for item in settled if item.wanted), None)
         if again is None:
             self._board.settle()
@@ -288,13 +289,3 @@ class PairRun:
     def _left_bytes(self) -> int:
         """What is planned and has not come to its end."""
         return self._job.plan.total(self._job.pair).size_bytes - self.tally.total.size_bytes
-
-
-def _no_space(server: str, receipt: FileReceipt) -> NoSpaceError:
-    return NoSpaceError(
-        "no space is left on the server",
-        server=server,
-        path=receipt.path,
-        cause=receipt.cause,
-        next_step="free bytes or inodes there, then run the same command again",
-    )

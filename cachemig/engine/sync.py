@@ -131,8 +131,7 @@ def perform(
         runs = _pair_runs(config, sync_plan, options, means)
         _run_all(runs)
     remember(plan, {run.pair: run.settled for run in runs}, settled, memory.asked_at)
-    ended = [run.error for run in runs if run.error is not None]
-    _raise_worst([*ended, *errors.values()], tell)
+    _raise_worst([run.error for run in runs if run.error is not None], [*errors.values()], tell)
     if any(run.lost_lanes for run in runs):
         for control in controls.values():
             control.sweep_temps()
@@ -164,20 +163,20 @@ def _tell_planned(plan: Plan, folders: Mapping[str, str], tell: Tell) -> None:
         )
 
 
-def _raise_worst(errors: Sequence[Exception], tell: Tell) -> None:
-    """End a run with the most severe error of its pairs; the others are told.
+def _raise_worst(ended: Sequence[Exception], told: Sequence[CachemigError], tell: Tell) -> None:
+    """End a run with its most severe error; those that were not told yet are told.
 
     Raises:
         Exception: whatever ended a pair; a bug of ours before all.
     """
-    for error in errors:
+    for error in ended:
         if not isinstance(error, CachemigError):
             raise error
-    ended = [error for error in errors if isinstance(error, CachemigError)]
-    if not ended:
+    known = [error for error in ended if isinstance(error, CachemigError)]
+    if not known and not told:
         return
-    reason = most_severe(ended)
-    for error in ended:
+    reason = most_severe([*known, *told])
+    for error in known:
         if error is not reason:
             tell(ServerProblem(error.server, error.what, error.cause, error.next_step))
     raise reason

@@ -52,16 +52,21 @@ def explained(error: AgentError, server: str, diagnose: Diagnose) -> CachemigErr
         returncode = int(told) if told.lstrip("-").isdecimal() else 0
         return diagnose(returncode, str(error.about.get("stderr", "")) or error.message, server)
     if error.code == "os" and is_full(error.number):
-        return NoSpaceError(
-            "no space is left on the server",
-            server=server,
-            path=error.path,
-            cause=error.message,
-            next_step="free bytes or inodes there, then run the same command again",
-        )
+        return no_space(server, error.path, error.message)
     kind, what, next_step = _REFUSALS.get(error.code, _REFUSALS["os"])
     cause = _holder(error.message) if kind is LockedError else error.message
     return kind(what, server=server, path=error.path, cause=cause, next_step=next_step)
+
+
+def no_space(server: str, path: str, cause: str) -> NoSpaceError:
+    """The error for a server whose disk, inodes or quota are used up."""
+    return NoSpaceError(
+        "no space is left on the server",
+        server=server,
+        path=path,
+        cause=cause,
+        next_step="free bytes or inodes there, then run the same command again",
+    )
 
 
 def _holder(told: str) -> str:

@@ -96,24 +96,20 @@ def unreachable(ways: Ways, line: str) -> Ran:
     return ran
 
 
-def test_an_old_server_that_does_not_reach_the_new_one(ways: Ways) -> None:
-    """Both are named, and the way out; through this machine it works."""
-    ran = unreachable(ways, "ProxyCommand /bin/false")
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        pytest.param("ProxyCommand /bin/false", 7, id="does not reach it"),
+        pytest.param("UserKnownHostsFile /dev/null", 8, id="does not know it"),
+    ],
+)
+def test_an_old_server_that_can_not_log_in_at_the_new_one(ways: Ways, line: str, code: int) -> None:
+    """Its settings count, not ours. Both are named, and the way out; through here it works."""
+    ran = unreachable(ways, line)
 
     told = f"{ran.error['message']} {ran.error['server']}"
-    assert ran.code == 7
+    assert ran.code == code
     assert "old-1" in told
     assert "new-1" in told
     assert "--via-here" in ran.error["next_step"]
     assert complete(ways, ways.sync("--via-here"))
-
-
-def test_an_old_server_that_does_not_know_the_new_one(ways: Ways) -> None:
-    """Its known_hosts counts, not ours."""
-    ran = unreachable(ways, "UserKnownHostsFile /dev/null")
-
-    told = f"{ran.error['message']} {ran.error['server']}"
-    assert ran.code == 8
-    assert "old-1" in told
-    assert "new-1" in told
-    assert "--via-here" in ran.error["next_step"]
