@@ -91,4 +91,4 @@ def _pack() -> bytes:
         with open(os.path.join(folder, name + ".py"), encoding="utf-8") as file:
             sources[name] = file.read()
     text = f"import json\nsources = json.loads({json.dumps(json.dumps(sources))})\n{_LOADER}"
-    return zlib.compress(text.encode("utf-8"), 9)
+    return zlib.compress(text.encode("utf-8"))

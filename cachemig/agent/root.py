@@ -24,7 +24,7 @@ _SYNC_LOCK = f"{OWN_DIRECTORY}/sync-lock"
 _TEMPS = f"{OWN_DIRECTORY}/temps"
 _RECEIPTS = f"{OWN_DIRECTORY}/receipts"
 _ASIDE = f"{OWN_DIRECTORY}/aside.jsonl"
-_WRITER = re.compile(r".+-[0-9a-f]+\.[0-9a-f]+\.[0-9a-f]+")
+_WRITER = re.compile(r".+-[0-9a-f]+")
 
 
 class Locked(Exception):

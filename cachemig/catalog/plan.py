@@ -16,21 +16,11 @@ from cachemig.catalog.database import (
     write_parquet,
 )
 from cachemig.catalog.inventory import Inventory
+from cachemig.core.pair import Pair
 from cachemig.core.quoting import unescape_path
 from cachemig.core.units import format_size
 
 FORMAT_VERSION = 1
-
-
-class Pair(NamedTuple):
-    """A source server and a destination server."""
-
-    source_server: str
-    server: str
-
-    def __str__(self) -> str:
-        """Write it as an arrow."""
-        return f"{self.source_server} -> {self.server}"
 
 
 class PairTotal(NamedTuple):

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from cachemig.agent.protocol import Outcome
-from cachemig.catalog.plan import Pair
 from cachemig.core.disk import own_file_refused
+from cachemig.core.pair import Pair
 from cachemig.core.quoting import escape_path
 from cachemig.errors import OutputError
 

@@ -26,9 +26,10 @@ from cachemig.catalog.database import (
     scratch,
     write_parquet,
 )
-from cachemig.catalog.plan import Pair, Plan
+from cachemig.catalog.plan import Plan
 from cachemig.catalog.refusals import is_there
 from cachemig.core.outcomes import Amount
+from cachemig.core.pair import Pair
 from cachemig.core.quoting import escape_path, unescape_path
 from cachemig.errors import FormatError
 

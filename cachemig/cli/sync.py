@@ -57,40 +57,39 @@ def sync(
     dry_run: DryRunOption = False,
 ) -> None:
     """Copy what OLD holds to where NEW's shard map wants it; run again to finish the rest."""
-    from cachemig.engine.destinations import Destinations
-    from cachemig.engine.routes import refuse_impossible
+    from cachemig.engine.connections import connected
+    from cachemig.engine.routes import all_routes
 
     config = run.config.with_ssh_client(ssh_client)
-    old_site, new_site = config.pair_of_sites(old, new)
+    sites = config.pair_of_sites(old, new)
     cap = _cap(bwlimit, config)
-    detour = _detour(run_on, via_here=via_here)
-    refuse_impossible(config, old_site, new_site, detour)
-    tell_unmapped(run, config, new_site)
+    routes = all_routes(config, *sites, _detour(run_on, via_here=via_here))
+    tell_unmapped(run, config, sites[1])
     run.onward.between(old, new)
     run.open_log()
     with (
-        nullcontext()
-        if dry_run
-        else Destinations(config, new_site, run.run_id, run.tell) as destinations
+        nullcontext() if dry_run else connected(config, sites, routes, run.run_id, run.tell) as ways
     ):
-        # Imported while the destinations log in: DuckDB takes a tenth of a second.
+        # Imported while the servers are logged in to: DuckDB takes a tenth of a second.
         from cachemig.engine.scan import ScanOptions
         from cachemig.engine.survey import saved_old_site, scanned_old_site
-        from cachemig.engine.sync import SyncOptions, perform, plan_sync
+        from cachemig.engine.sync import SyncOptions, expect_much, perform, plan_sync
 
+        lanes = connections or config.sync.connections
+        options = SyncOptions(run.run_id, lanes, cap, full=full)
+        if ways is not None:
+            expect_much(config, sites, options, ways.lanes)
         if saved:
-            known = saved_old_site(config, old_site, run.tell)
+            known = saved_old_site(config, sites[0], run.tell)
         else:
-            known = scanned_old_site(config, old_site, ScanOptions(full=full), run.tell)
+            known = scanned_old_site(config, sites[0], ScanOptions(full=full), run.tell)
         path = config.state_dir / "plans" / f"{run.run_id}.parquet"
-        plan = plan_sync(config, known, new_site, detour, path)
+        plan = plan_sync(config, known, sites[1], routes, path)
         _show_plan(run, plan, dry_run=dry_run)
-        if destinations is None:
+        if ways is None:
             _show_lacks(run, config, plan)
         else:
-            lanes = connections or config.sync.connections
-            options = SyncOptions(run.run_id, lanes, cap, full=full)
-            perform(config, plan, options, destinations, run.tell)
+            perform(config, plan, options, ways, run.tell)
 
 
 def _show_plan(run: Run, plan: "SyncPlan", *, dry_run: bool) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from cachemig.agent.protocol import Outcome
-from cachemig.catalog.plan import Pair
 from cachemig.core.events import Event, ObjectDone, ObjectsCounted, SyncProgress
 from cachemig.core.outcomes import Amount, Tally
+from cachemig.core.pair import Pair
 from cachemig.engine.batches import Consignment
 
 Tell = Callable[[Event], None]

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Protocol
 
 from cachemig.agent.protocol import Outcome
-from cachemig.catalog.plan import Pair, Plan, PlanRow
+from cachemig.catalog.plan import Plan, PlanRow
 from cachemig.catalog.settled import CHANGED, Settled, rest_of
+from cachemig.core.pair import Pair
 from cachemig.engine.account import Account, Done
-from cachemig.engine.batches import Consignment, consign, stale_times
+from cachemig.engine.batches import BATCH_BYTES, Consignment, consign, stale_times
 from cachemig.engine.seen import Seen
 from cachemig.stores.base import ArchiveVerdict, FileStat
 
@@ -61,7 +62,8 @@ class Asker:
         """Yield what must be sent; what is there already goes to the account.
 
         A present file's time is moved forward to that of the source, since retention and
-        heat live on it.
+        heat live on it. After the first window what fills a whole batch comes before the rest
+        of its window, so that a large object is not alone on its way in the end.
         """
         plan, start = self._unsettled(account), 0
         while not stopped():
@@ -74,7 +76,10 @@ class Asker:
             done = [item for item in items if not item.wanted]
             self._seen.take(done)
             account.count(Done(item, item.outcome, item.cause) for item in done)
-            yield from (item for item in items if item.wanted)
+            wanted = [item for item in items if item.wanted]
+            if start > FIRST_ROWS:
+                wanted.sort(key=lambda item: item.size_bytes <= BATCH_BYTES)
+            yield from wanted
 
     def _unsettled(self, account: Account) -> Plan:
         """The plan without the directories that are as an earlier run saw them."""

@@ -1,6 +1,6 @@
 """Objects on their way between two servers, and the batches they travel in. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cachemig.agent.protocol import Outcome
@@ -10,6 +10,7 @@ from cachemig.stores.base import FileReceipt, FileStat, WantedFile
 BATCH_BYTES = 8 * 1024 * 1024
 BATCH_FILES = 500
 MAX_ATTEMPTS = 3
+_SMALLEST_BATCH_BYTES = 1024 * 1024
 _WORST_FIRST = (Outcome.FAILED, Outcome.REJECTED, Outcome.CHANGED)
 _SPOILS_OBJECT = frozenset(_WORST_FIRST)
 
@@ -113,11 +114,22 @@ class Batch:
         return done
 
 
-def cut(consignments: Iterable[Consignment], batch_bytes: int = BATCH_BYTES) -> Iterator[Batch]:
+def last_batch_bytes(left_bytes: int, lanes: int) -> int:
+    """How large a batch may be so that all lanes end at about the same time.
+
+    Half of an even share of what is left: each batch is smaller than the one before it
+    (guided self-scheduling, Polychronopoulos and Kuck 1987).
+    """
+    return max(_SMALLEST_BATCH_BYTES, left_bytes // (2 * max(1, lanes)))
+
+
+def cut(
+    consignments: Iterable[Consignment], batch_bytes: Callable[[], int] = lambda: BATCH_BYTES
+) -> Iterator[Batch]:
     """Fill batches in order; an object is never divided, a large one travels alone."""
     batch = Batch()
     for item in consignments:
-        too_big = batch.size_bytes + item.size_bytes > batch_bytes
+        too_big = batch.size_bytes + item.size_bytes > batch_bytes()
         too_many = batch.files + len(item.wanted) > BATCH_FILES
         if batch.consignments and (too_big or too_many):
             yield batch

@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 
-from cachemig.engine.batches import Batch
+from cachemig.engine.batches import BATCH_BYTES, Batch
 
 
 class Board:
@@ -38,11 +38,17 @@ class Board:
         return self._stopped or (self._closed and self._open == 0)
 
     def put(self, batch: Batch) -> None:
-        """Add a batch at the end; waits while the board is full, drops it once stopped."""
+        """Add a batch; waits while the board is full, drops it once stopped.
+
+        A large object comes before those that wait: it keeps a lane busy for long.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._stopped or len(self._waiting) < self._limit)
             self._open += 1
-            self._waiting.append(batch)
+            if batch.size_bytes > BATCH_BYTES:
+                self._waiting.appendleft(batch)
+            else:
+                self._waiting.append(batch)
             self._changed.notify_all()
 
     def take(self, *, wait: bool) -> Batch | None:

@@ -5,26 +5,26 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cachemig.catalog.plan import Pair, Plan
+from cachemig.agent.protocol import Outcome
+from cachemig.catalog.plan import Plan
 from cachemig.catalog.settled import Settled
 from cachemig.core.disk import is_full
 from cachemig.core.events import ServerProblem
 from cachemig.core.outcomes import Tally
-from cachemig.core.urls import ServerUrl
+from cachemig.core.pair import Pair
 from cachemig.engine.account import Account, Done, Tell
 from cachemig.engine.adapt import MAX_LANES, LaneCount
 from cachemig.engine.asking import Asker, Question
-from cachemig.engine.batches import BATCH_FILES, Batch, cut
+from cachemig.engine.batches import BATCH_FILES, Batch, cut, last_batch_bytes
 from cachemig.engine.board import Board
 from cachemig.engine.held import HeldStore
+from cachemig.engine.lanes import Lanes
 from cachemig.engine.limits import SharedLimit
-from cachemig.engine.routes import Route
 from cachemig.engine.seen import Seen
 from cachemig.errors import CachemigError
 from cachemig.stores.base import FileReceipt, WantedFile
-from cachemig.stores.diagnosis import diagnose, nobody_listens
-from cachemig.stores.lane import BatchAnswer, Lane, LanePlan
-from cachemig.stores.open import CONNECT_LIMIT_S, connecting
+from cachemig.stores.diagnosis import nobody_listens
+from cachemig.stores.lane import BatchAnswer, Lane
 from cachemig.stores.refusals import no_space
 
 BATCHES_WAITING = 12
@@ -47,19 +47,18 @@ class Job:
         question: what to bring, as far as it is not there.
         news: how many entries no run has seen at the destination.
         control: the store at the destination that holds the lock and answers questions.
-        lanes: how many to start with.
-        silence_limit_s: a lane on which nothing was heard for so long is lost.
+        lanes: opens them.
+        first_lanes: how many to start with.
+        silence_limit_s: how long a server may say nothing.
         keep: takes the receipts of a batch.
     """
 
     question: Question
     news: int
-    route: Route
-    destination_url: ServerUrl
     control: HeldStore
-    lanes: int
+    lanes: Lanes
+    first_lanes: int
     limit: SharedLimit
-    run_id: str
     silence_limit_s: float
     tell: Tell
     keep: Keep
@@ -91,6 +90,7 @@ class PairRun:
         self._seen = Seen(job.control.opened_at_ns - RACY_NS)
         self._lanes: list[threading.Thread] = []
         self._connected: dict[int, Lane] = {}
+        self._cut_bytes = 0
         self._failures = 0
         self._failing_since_s = 0.0
         self._troubles: set[tuple[str, str, str]] = set()
@@ -146,12 +146,19 @@ class PairRun:
         """Find out what is lacking; lanes for what is new log in meanwhile."""
         job = self._job
         if job.news:
-            self._start_lanes(min(job.lanes, 1 + job.news * _FILES_PER_ENTRY // BATCH_FILES))
+            self._start_lanes(min(job.first_lanes, 1 + job.news * _FILES_PER_ENTRY // BATCH_FILES))
         asker = Asker(job.question, job.control, self._seen)
         lacking = asker.lacking(self._account, lambda: self._board.over)
-        for batch in cut(lacking, job.limit.batch_bytes):
+        for batch in cut(lacking, self._batch_bytes):
+            self._cut_bytes += batch.size_bytes
             self._board.put(batch)
-            self._start_lanes(min(job.lanes, self._board.open))
+            self._start_lanes(min(job.first_lanes, self._board.open))
+
+    def _batch_bytes(self) -> int:
+        """How large the next batch may be."""
+        there_bytes = self.tally[Outcome.PRESENT].size_bytes
+        left_bytes = self._planned_bytes - there_bytes - self._cut_bytes
+        return min(self._job.limit.batch_bytes, last_batch_bytes(left_bytes, len(self._lanes)))
 
     def _start_lanes(self, wanted: int) -> None:
         with self._lock:
@@ -164,38 +171,20 @@ class PairRun:
 
     def _work(self, number: int) -> None:
         """Keep one lane open and fed; a lost connection is made again."""
-        attempt = 0
         while not self._board.over:
             held: dict[int, Batch] = {}
-            writer = f"{self._job.run_id}-{self._number:x}.{number:x}.{attempt:x}"
             try:
-                lane = self._connect(writer)
+                lane = self._job.lanes.open(self._job.pair, self._patience_s)
                 self._connected[number] = lane
                 self._was_connected = True
                 self._feed(number, lane, held)
             except CachemigError as error:
-                attempt += 1
                 self.lost_lanes += 1
                 self._survive(error, list(held.values()))
             finally:
                 self._account.lane_ended(number)
                 if number in self._connected:
                     self._connected.pop(number).close()
-
-    def _connect(self, writer: str) -> Lane:
-        job, route = self._job, self._job.route
-        plan = LanePlan(
-            mover_argv=route.mover_argv,
-            mover_host=route.mover_host,
-            source=route.source,
-            source_is_local=route.source_is_local,
-            destination=route.destination,
-            run_id=job.run_id,
-            source_site=job.plan.old_site,
-            silence_limit_s=job.silence_limit_s,
-        )
-        patience_s = min(CONNECT_LIMIT_S, self._patience_s)
-        return connecting(job.destination_url, lambda: Lane(plan, writer, diagnose), patience_s)
 
     def _feed(self, number: int, lane: Lane, held: dict[int, Batch]) -> None:
         while self._refill(lane, held, wait=True):
@@ -274,7 +263,7 @@ class PairRun:
 
         A rate counts when all lanes were busy from the beginning to the end of its interval.
         """
-        count = LaneCount(self._job.lanes, limit=max(self._job.lanes, MAX_LANES))
+        count = LaneCount(self._job.first_lanes, limit=max(self._job.first_lanes, MAX_LANES))
         seen_bytes, seen_s, was_busy = 0, time.monotonic(), False
         while not self._board.wait_until_over(_WATCH_INTERVAL_S):
             self._account.tell_progress(len(self._connected))
@@ -282,10 +271,10 @@ class PairRun:
             rate_bytes_per_s = (now_bytes - seen_bytes) / (now_s - seen_s)
             is_busy = len(self._connected) >= count.lanes and self._board.waiting > 0
             if is_busy and was_busy and not self._job.limit.bytes_per_s:
-                self._start_lanes(count.observe(rate_bytes_per_s, self._left_bytes))
+                left_bytes = self._planned_bytes - self.tally.total.size_bytes
+                self._start_lanes(count.observe(rate_bytes_per_s, left_bytes))
             seen_bytes, seen_s, was_busy = now_bytes, now_s, is_busy
 
     @property
-    def _left_bytes(self) -> int:
-        """What is planned and has not come to its end."""
-        return self._job.plan.total(self._job.pair).size_bytes - self.tally.total.size_bytes
+    def _planned_bytes(self) -> int:
+        return self._job.plan.total(self._job.pair).size_bytes

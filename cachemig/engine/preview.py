@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cachemig.catalog.database import scratch
-from cachemig.catalog.plan import Pair
 from cachemig.config import Config
 from cachemig.core.events import Notice, ServerProblem, Tell
+from cachemig.core.pair import Pair
 from cachemig.core.units import format_size
 from cachemig.engine.account import Account
 from cachemig.engine.asking import Asker, Question

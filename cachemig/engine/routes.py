@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cachemig.config import Config, Server, Site
+from cachemig.core.pair import Pair
 from cachemig.core.urls import ServerUrl
 from cachemig.errors import UsageError
 from cachemig.stores.open import far_argv, here_argv, rooted, same_host, there_argv
@@ -90,15 +91,17 @@ def route(
     )
 
 
-def refuse_impossible(config: Config, old: Site, new: Site, detour: Detour) -> None:
-    """See that there is a way between any two servers of two sites; nothing is touched.
+def all_routes(config: Config, old: Site, new: Site, detour: Detour) -> dict[Pair, Route]:
+    """Choose the way between any two servers of two sites.
 
     Raises:
         UsageError: there is none between some two.
     """
-    for source in old.servers:
-        for target in new.servers:
-            route(config, (old, source), (new, target), detour)
+    return {
+        Pair(source.name, target.name): route(config, (old, source), (new, target), detour)
+        for source in old.servers
+        for target in new.servers
+    }
 
 
 def _run_on(

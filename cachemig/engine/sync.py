@@ -11,20 +11,22 @@ from typing import NamedTuple
 from cachemig.agent.protocol import Outcome
 from cachemig.catalog.candidates import Destination
 from cachemig.catalog.database import scratch
-from cachemig.catalog.plan import Pair, Plan, make_plan
+from cachemig.catalog.plan import Plan, make_plan
 from cachemig.catalog.receipt_writer import ReceiptWriter
 from cachemig.catalog.settled import Memory, recall, remember, settled_path
 from cachemig.config import Config, Site
 from cachemig.core.events import Notice, ObjectDone, ServerProblem, SyncPlanned, Tell
 from cachemig.core.outcomes import Tally
+from cachemig.core.pair import Pair
 from cachemig.engine.adapt import MAX_LANES
 from cachemig.engine.asking import Question
+from cachemig.engine.connections import Connections
 from cachemig.engine.coverage import refuse_gaps
-from cachemig.engine.destinations import Destinations
 from cachemig.engine.held import HeldStore
+from cachemig.engine.lanes import Lanes
 from cachemig.engine.limits import SharedLimit
 from cachemig.engine.pair import Job, PairRun
-from cachemig.engine.routes import Detour, Route, route
+from cachemig.engine.routes import Route
 from cachemig.engine.scan import FULL_SCAN_INTERVAL
 from cachemig.engine.survey import OldSite, refuse_empty
 from cachemig.errors import CachemigError, most_severe
@@ -52,14 +54,16 @@ class SyncPlan:
         return "\n".join([str(self.plan), *ways])
 
 
-def plan_sync(config: Config, old_site: OldSite, new: Site, detour: Detour, path: Path) -> SyncPlan:
+def plan_sync(
+    config: Config, old_site: OldSite, new: Site, routes: Mapping[Pair, Route], path: Path
+) -> SyncPlan:
     """Decide what goes where, and write that down at `path`.
 
     Raises:
         ScanError: the old site holds nothing at all, or nothing of a cache's folder.
         FormatError: the inventory was made before cachemig.toml was changed.
         ShardMapError: the new site has several servers and no shard map.
-        UsageError: the way that was asked for is not possible.
+        ConfigError: the inventory was made before a server was taken out of cachemig.toml.
     """
     inventory = old_site.inventory
     refuse_gaps(config, inventory)
@@ -67,16 +71,9 @@ def plan_sync(config: Config, old_site: OldSite, new: Site, detour: Detour, path
     old = config.site(inventory.metadata.site)
     maps = effective_maps(new, config.caches, config.state_dir)
     plan = make_plan(inventory, Destination(new.name, maps), path, old_site.silent)
-    routes = {
-        pair: route(
-            config,
-            (old, old.server(pair.source_server)),
-            (new, new.server(pair.server)),
-            detour,
-        )
-        for pair in plan.pairs
-    }
-    return SyncPlan(plan, routes, old_site.roots)
+    for pair in plan.pairs:
+        old.server(pair.source_server)
+    return SyncPlan(plan, {pair: routes[pair] for pair in plan.pairs}, old_site.roots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +92,21 @@ class SyncOptions:
     full: bool = False
 
 
+def expect_much(
+    config: Config, sites: tuple[Site, Site], options: SyncOptions, lanes: Lanes
+) -> None:
+    """Let lanes log in while the old site is scanned, if nothing was ever brought from there."""
+    old, new = sites
+    if not settled_path(config.state_dir, old.name, new.name).exists():
+        limit = SharedLimit(options.bwlimit_bytes_per_s)
+        lanes.log_in_early(limit.lanes_for_pair(options.connections))
+
+
 def perform(
     config: Config,
     sync_plan: SyncPlan,
     options: SyncOptions,
-    destinations: Destinations,
+    connections: Connections,
     tell: Tell,
 ) -> Tally:
     """Do what the plan says; what is there already is not sent again.
@@ -114,7 +121,9 @@ def perform(
     _tell_planned(plan, folders, tell)
     settled = settled_path(config.state_dir, plan.old_site, plan.new_site)
     memory = recall(plan, settled, longest=timedelta(0) if options.full else FULL_SCAN_INTERVAL)
-    controls, errors = destinations.stores(dict.fromkeys(pair.server for pair in plan.pairs))
+    controls, errors = connections.destinations.stores(
+        dict.fromkeys(pair.server for pair in plan.pairs)
+    )
     refuse_overlap(
         sync_plan.old_roots, {server: control.whereabouts for server, control in controls.items()}
     )
@@ -127,7 +136,7 @@ def perform(
         scratch(config.state_dir) as scratch_dir,
         ReceiptWriter(config.state_dir, options.run_id, plan.old_site, plan.new_site) as receipts,
     ):
-        means = _Means(controls, memory, scratch_dir, receipts, tell)
+        means = _Means(controls, connections.lanes, memory, scratch_dir, receipts, tell)
         runs = _pair_runs(config, sync_plan, options, means)
         _run_all(runs)
     remember(plan, {run.pair: run.settled for run in runs}, settled, memory.asked_at)
@@ -186,6 +195,7 @@ class _Means(NamedTuple):
     """What the pairs of a run work with."""
 
     controls: Mapping[str, HeldStore]
+    lanes: Lanes
     memory: Memory
     scratch_dir: Path
     receipts: ReceiptWriter
@@ -196,13 +206,12 @@ def _pair_runs(
     config: Config, sync_plan: SyncPlan, options: SyncOptions, means: _Means
 ) -> list[PairRun]:
     plan = sync_plan.plan
-    new = config.site(plan.new_site)
     folders = {cache.name: cache.path for cache in config.caches}
     limit = SharedLimit(options.bwlimit_bytes_per_s)
     pairs = [pair for pair in plan.pairs if pair.server in means.controls]
     fair = max(1, MAX_LANES // max(1, len(pairs)))
-    lanes = limit.lanes_for_pair(min(options.connections, fair))
-    limit.lanes = dict.fromkeys(range(len(pairs)), lanes)
+    first_lanes = limit.lanes_for_pair(min(options.connections, fair))
+    limit.lanes = dict.fromkeys(range(len(pairs)), first_lanes)
     runs = []
     for number, pair in enumerate(pairs):
         known = means.memory.pairs[pair]
@@ -210,12 +219,10 @@ def _pair_runs(
         job = Job(
             question=Question(plan, pair, folders, known.settled, rest_path),
             news=known.news,
-            route=sync_plan.routes[pair],
-            destination_url=new.server(pair.server).url,
             control=means.controls[pair.server],
-            lanes=lanes,
+            lanes=means.lanes,
+            first_lanes=first_lanes,
             limit=limit,
-            run_id=options.run_id,
             silence_limit_s=config.ssh.silence_limit_s,
             tell=means.tell,
             keep=means.receipts.keep,

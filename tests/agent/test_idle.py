@@ -23,7 +23,7 @@ def disk_priority(pid: int) -> str:
     ("writer", "waits_for_others"),
     [
         pytest.param({}, True, id="reads"),
-        pytest.param({"writer": "run-1-0.0.0"}, False, id="writes"),
+        pytest.param({"writer": "run-1-0"}, False, id="writes"),
     ],
 )
 def test_who_only_reads_lets_others_at_the_disk_first(

@@ -26,7 +26,7 @@ def peer(tmp_path: Path) -> Iterator[Peer]:
     """An agent that is ready to take in files at the test's folder."""
     peer = Peer(list(local_argv(sys.executable)), WAIT_S, WAIT_S)
     try:
-        peer.call("open", root=str(tmp_path), writer="run-1-0.0.0", run_id="run-1", server="nfs-9")
+        peer.call("open", root=str(tmp_path), writer="run-1-0", run_id="run-1", server="nfs-9")
         yield peer
     finally:
         peer.close()

@@ -9,7 +9,7 @@ from cachemig.agent.protocol import ASIDE_PREFIX
 from cachemig.agent.root import OwnFiles, temp_prefix
 from cachemig.agent.tree import Tree
 
-WRITER = "20260131T235959Z-0a1b2c-0.0.0"
+WRITER = "20260131T235959Z-0a1b2c-0"
 
 
 def test_temps_of_a_living_writer_are_not_swept(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from cachemig.catalog.candidates import Destination
 from cachemig.catalog.database import read_metadata
-from cachemig.catalog.plan import Pair, PlannedFile, make_plan
+from cachemig.catalog.plan import PlannedFile, make_plan
 from cachemig.catalog.rows import CachePlace, RowKind, rows_of
+from cachemig.core.pair import Pair
 from cachemig.core.shards import SLOTS, ShardMap
 from tests.catalog.made import (
     HASH,

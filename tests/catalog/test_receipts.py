@@ -10,9 +10,9 @@ from threading import Thread
 import pytest
 
 from cachemig.agent.protocol import Outcome
-from cachemig.catalog.plan import Pair
 from cachemig.catalog.receipt_writer import ReceiptWriter
 from cachemig.catalog.receipts import open_receipts
+from cachemig.core.pair import Pair
 from cachemig.errors import FormatError, NoSpaceError, OutputError
 from cachemig.stores.base import FileReceipt, KeptReceipt, WantedFile
 from tests.catalog.made import Held, file, inventory_of, listing, object_name

@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cachemig.catalog.candidates import Destination
-from cachemig.catalog.plan import Pair, Plan, make_plan
+from cachemig.catalog.plan import Plan, make_plan
 from cachemig.catalog.settled import Recalled, Settled, recall, remember, rest_of
 from cachemig.core.outcomes import Amount
+from cachemig.core.pair import Pair
 from cachemig.core.shards import SLOTS, ShardMap
 from tests.catalog.made import OLD_NS, Held, file, inventory_of, listing, object_name
 

@@ -9,11 +9,11 @@ from cachemig.config import Config, load
 from cachemig.core.events import Event
 from cachemig.core.outcomes import Tally
 from cachemig.core.shards import ShardMap, new_map
-from cachemig.engine.destinations import Destinations
-from cachemig.engine.routes import Detour
+from cachemig.engine.connections import connected
+from cachemig.engine.routes import Detour, all_routes
 from cachemig.engine.scan import ScanOptions
 from cachemig.engine.survey import scanned_old_site
-from cachemig.engine.sync import SyncOptions, perform, plan_sync
+from cachemig.engine.sync import SyncOptions, expect_much, perform, plan_sync
 from cachemig.files import shards_path, write_shard_maps
 from tests.cache_files import OLD_NS, archive, object_path, put
 
@@ -94,18 +94,21 @@ class Sites:
 
     def sync(self, detour: Detour | None = None, *, full: bool = False, cap: float = 0) -> Tally:
         """Scan, plan and perform, as the command does."""
-        config, new = self.config, self.config.site("new")
+        config = self.config
         self.runs += 1
         run_id = f"run-{self.runs}"
         lanes = 2 if cap else 1
         options = SyncOptions(run_id, lanes, bwlimit_bytes_per_s=cap, full=full)
         self.told.clear()
-        with Destinations(config, new, run_id, self.told.append) as destinations:
-            old, options_of_scan = config.site("old"), ScanOptions(full=full)
-            found = scanned_old_site(config, old, options_of_scan, self.told.append)
+        sites = config.site("old"), config.site("new")
+        routes = all_routes(config, *sites, detour or Detour())
+        with connected(config, sites, routes, run_id, self.told.append) as ways:
+            options_of_scan = ScanOptions(full=full)
+            expect_much(config, sites, options, ways.lanes)
+            found = scanned_old_site(config, sites[0], options_of_scan, self.told.append)
             path = config.state_dir / "plans" / f"{run_id}.parquet"
-            plan = plan_sync(config, found, new, detour or Detour(), path)
-            return perform(config, plan, options, destinations, self.told.append)
+            plan = plan_sync(config, found, sites[1], routes, path)
+            return perform(config, plan, options, ways, self.told.append)
 
 
 def amounts(tally: Tally) -> dict[str, int]:

@@ -17,6 +17,7 @@ from cachemig.engine.batches import (
     Consignment,
     consign,
     cut,
+    last_batch_bytes,
     stale_times,
 )
 from cachemig.stores.base import FileReceipt, FileStat
@@ -56,7 +57,7 @@ consignments = st.lists(rows.map(lacking), max_size=40)
 @given(items=consignments, limit_bytes=st.integers(1, 2 * BATCH_BYTES))
 def test_cutting_keeps_order_and_divides_no_object(items, limit_bytes):
     """Put together again, the batches are what went in; none is empty."""
-    batches = list(cut(items, limit_bytes))
+    batches = list(cut(items, lambda: limit_bytes))
 
     assert [item for batch in batches for item in batch.consignments] == items
     assert all(batch.consignments for batch in batches)
@@ -66,7 +67,7 @@ def test_cutting_keeps_order_and_divides_no_object(items, limit_bytes):
 @given(items=consignments, limit_bytes=st.integers(1, 2 * BATCH_BYTES))
 def test_batches_keep_to_the_limits_and_are_well_filled(items, limit_bytes):
     """Only an object that is too large by itself exceeds them, alone; two neighbours do not fit."""
-    batches = list(cut(items, limit_bytes))
+    batches = list(cut(items, lambda: limit_bytes))
 
     for batch in batches:
         assert batch.size_bytes == sum(item.size_bytes for item in batch.consignments)
@@ -85,6 +86,18 @@ def test_many_small_files_are_cut_by_their_number():
     batches = list(cut(lacking(row_of(1, 1)) for _ in range(600)))
 
     assert [batch.files for batch in batches] == [500, 500, 200]
+
+
+@given(total_bytes=st.integers(0, 10**9), lanes=st.integers(1, 32))
+def test_lanes_that_always_take_the_next_batch_end_together(total_bytes, lanes):
+    """However much there is: none is left to carry a large batch alone."""
+    loads, left_bytes = [0] * lanes, total_bytes
+    while left_bytes > 0:
+        batch_bytes = min(BATCH_BYTES, last_batch_bytes(left_bytes, lanes), left_bytes)
+        loads[loads.index(min(loads))] += batch_bytes
+        left_bytes -= batch_bytes
+
+    assert max(loads) - min(loads) <= 1024 * 1024
 
 
 @given(items=consignments, keep=st.data())

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from cachemig.engine.batches import Batch
+from cachemig.engine.batches import BATCH_BYTES, Batch
 from cachemig.engine.board import Board
 
 LIMIT = 3
@@ -26,12 +26,15 @@ class BoardMachine(RuleBasedStateMachine):
         self.closed = self.stopped = False
 
     @precondition(lambda self: not self.closed and (self.stopped or len(self.waiting) < LIMIT))
-    @rule()
-    def put(self) -> None:
-        """The asker has one more."""
-        batch = Batch()
+    @rule(size_bytes=st.sampled_from([0, BATCH_BYTES, BATCH_BYTES + 1]))
+    def put(self, size_bytes: int) -> None:
+        """The asker has one more; a large object is the next to go."""
+        batch = Batch(size_bytes=size_bytes)
         self.board.put(batch)
-        self.waiting.append(batch)
+        if size_bytes > BATCH_BYTES:
+            self.waiting.appendleft(batch)
+        else:
+            self.waiting.append(batch)
 
     @rule()
     def take(self) -> None:

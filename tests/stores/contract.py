@@ -254,8 +254,8 @@ class StoreContract:
 
     def test_the_next_holder_sweeps_the_temps_of_the_dead(self, way: Way, tmp_path: Path):
         """Only what writers noted is removed; a stranger's file of like name stays."""
-        put(tmp_path, f"{OWN_DIRECTORY}/temps/run-0-0.0.0", b'"3f/a1"\n"../../etc"\n{}\n"3f')
-        for name in ("3f/a1/.cm-run-0-0.0.0-1", "3f/a1/.cm-other-1", "3f/a2/.cm-run-0-0.0.0-1"):
+        put(tmp_path, f"{OWN_DIRECTORY}/temps/run-0-0", b'"3f/a1"\n"../../etc"\n{}\n"3f')
+        for name in ("3f/a1/.cm-run-0-0-1", "3f/a1/.cm-other-1", "3f/a2/.cm-run-0-0-1"):
             put(tmp_path, name, b"1")
 
         with way.open(tmp_path, holder=Holder("run-1", "alice")) as store:

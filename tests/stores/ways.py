@@ -90,7 +90,7 @@ class Way:
             source_site="old",
             silence_limit_s=SILENCE_S,
         )
-        return Lane(plan, f"run-1-0.{next(_writers):x}.0", diagnose)
+        return Lane(plan, f"run-1-{next(_writers):x}", diagnose)
 
 
 @dataclass(slots=True)

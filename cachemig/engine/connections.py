@@ -1,0 +1,35 @@
+"""All connections of a run to the new site."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from cachemig.config import Config, Site
+from cachemig.core.events import Tell
+from cachemig.core.pair import Pair
+from cachemig.engine.destinations import Destinations
+from cachemig.engine.lanes import Lanes
+from cachemig.engine.routes import Route
+
+
+class Connections(NamedTuple):
+    """The servers, locked and ready for questions, and the lanes for the bytes."""
+
+    destinations: Destinations
+    lanes: Lanes
+
+
+@contextmanager
+def connected(
+    config: Config,
+    sites: tuple[Site, Site],
+    routes: Mapping[Pair, Route],
+    run_id: str,
+    tell: Tell,
+) -> Iterator[Connections]:
+    """Begin to log in to all servers of the new site, the second one; hang up at the end."""
+    with (
+        Destinations(config, sites[1], run_id, tell) as destinations,
+        Lanes(config, sites, routes, run_id) as lanes,
+    ):
+        yield Connections(destinations, lanes)

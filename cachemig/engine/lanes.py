@@ -1,0 +1,110 @@
+"""The lanes of a run: opened when a pair needs one, or ahead of what they will carry."""
+
+import itertools
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from cachemig.config import Config, Site
+from cachemig.core.pair import Pair
+from cachemig.engine.routes import Route
+from cachemig.stores.diagnosis import diagnose
+from cachemig.stores.lane import Lane, LanePlan
+from cachemig.stores.open import CONNECT_LIMIT_S, MAX_HANDSHAKES, connecting
+
+
+class Lanes:
+    """A context manager; any thread may open a lane. Lanes that nobody took end with it.
+
+    Args:
+        sites: where the bytes come from, and where they go.
+        routes: the way between every two servers of the sites.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        sites: tuple[Site, Site],
+        routes: Mapping[Pair, Route],
+        run_id: str,
+    ) -> None:
+        self._silence_limit_s = config.ssh.silence_limit_s
+        self._old, self._new = sites
+        self._routes = routes
+        self._run_id = run_id
+        self._numbers = itertools.count()
+        self._early: defaultdict[Pair, deque[Future[Lane]]] = defaultdict(deque)
+
+    def log_in_early(self, per_pair: int) -> None:
+        """Open some between every two servers, while it is found out what they shall carry.
+
+        No more than get through the gate of a server's sshd at once, together with the
+        connection that locks it.
+        """
+        gate = (MAX_HANDSHAKES - 1) // max(len(self._old.servers), len(self._new.servers))
+        pairs = [*self._routes] * min(per_pair, gate)
+        if pairs:
+            pool = ThreadPoolExecutor(len(pairs), thread_name_prefix="lane")
+            for pair in pairs:
+                self._early[pair].append(pool.submit(self._opened, pair))
+            pool.shutdown(wait=False)
+
+    def open(self, pair: Pair, patience_s: float = CONNECT_LIMIT_S) -> Lane:
+        """Hand out a lane between two servers: one that logged in early, or a new one.
+
+        Args:
+            pair: the servers.
+            patience_s: how long a server that is only busy may be asked again.
+
+        Raises:
+            CachemigError: an end can not be reached.
+        """
+        try:
+            early = self._early[pair].popleft()
+        except IndexError:
+            return self._opened(pair, min(patience_s, CONNECT_LIMIT_S))
+        return early.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        idle = [coming for lanes in self._early.values() for coming in lanes]
+        for coming in idle:
+            coming.add_done_callback(_hang_up)
+        for coming in idle:
+            coming.add_done_callback(_close)
+
+    def _opened(self, pair: Pair, limit_s: float = CONNECT_LIMIT_S) -> Lane:
+        route = self._routes[pair]
+        plan = LanePlan(
+            mover_argv=route.mover_argv,
+            mover_host=route.mover_host,
+            source=route.source,
+            source_is_local=route.source_is_local,
+            destination=route.destination,
+            run_id=self._run_id,
+            source_site=self._old.name,
+            silence_limit_s=self._silence_limit_s,
+        )
+        writer = f"{self._run_id}-{next(self._numbers):x}"
+        place = self._new.server(pair.server).url
+        return connecting(place, lambda: Lane(plan, writer, diagnose), limit_s)
+
+
+def _hang_up(coming: "Future[Lane]") -> None:
+    """Let all idle lanes end at once, before one after the other is waited for."""
+    if coming.exception() is None:
+        coming.result().hang_up()
+
+
+def _close(coming: "Future[Lane]") -> None:
+    if coming.exception() is None:
+        coming.result().close()
