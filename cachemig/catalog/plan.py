@@ -17,6 +17,7 @@ from cachemig.catalog.database import (
 )
 from cachemig.catalog.inventory import Inventory
 from cachemig.core.pair import Pair
+from cachemig.core.paths import joined
 from cachemig.core.quoting import unescape_path
 from cachemig.core.units import format_size
 
@@ -60,7 +61,7 @@ class PlanRow(NamedTuple):
 
     def paths(self, folder: str) -> tuple[str, ...]:
         """Name its files below a server's root, where `folder` is the cache's."""
-        stem = "/".join(part for part in (folder, self.directory, self.name) if part)
+        stem = joined(folder, self.directory, self.name)
         return tuple(stem + file.suffix for file in self.files)
 
     @property

@@ -1,15 +1,16 @@
 """Ask a destination about planned objects, in the plan's order: what does it lack?"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from cachemig.agent.protocol import Outcome
 from cachemig.catalog.plan import Plan, PlanRow
 from cachemig.catalog.settled import CHANGED, Settled, rest_of
 from cachemig.core.pair import Pair
+from cachemig.core.paths import joined
 from cachemig.engine.account import Account, Done
 from cachemig.engine.batches import BATCH_BYTES, Consignment, consign, stale_times
 from cachemig.engine.seen import Seen
@@ -35,19 +36,45 @@ class Questioned(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One pair's part of a plan, and what is known of it already.
-
-    Attributes:
-        folders: each cache's folder below a server's root.
-        settled: directories that an earlier run saw whole, and when.
-        rest_path: where the plan without these may be written.
-    """
+    """One pair's part of a plan; `folders` are those of the caches below a server's root."""
 
     plan: Plan
     pair: Pair
     folders: Mapping[str, str]
+
+    def path(self, cache: str, directory: str) -> str:
+        """Name a directory of a cache below a server's root."""
+        return joined(self.folders[cache], directory)
+
+
+class Recollection(NamedTuple):
+    """Directories that an earlier run saw whole, and where a plan without them may be written."""
+
     settled: Sequence[Settled]
     rest_path: Path
+
+
+def without_settled(
+    question: Question,
+    known: Recollection,
+    destination: Questioned,
+    seen: Seen,
+    account: Account,
+) -> Question:
+    """Leave out directories that are as an earlier run saw them; what they hold is present."""
+    asked = [place for place in known.settled if place.mtime_ns != CHANGED]
+    found = destination.stat([question.path(*place[:2]) for place in asked])
+    same = [
+        place
+        for place, there in zip(asked, found, strict=True)
+        if there is not None and there.mtime_ns == place.mtime_ns
+    ]
+    if not same:
+        return question
+    seen.recalled(same)
+    rest, present = rest_of(question.plan, question.pair, same, known.rest_path)
+    account.count_present(present)
+    return replace(question, plan=rest)
 
 
 class Asker:
@@ -65,10 +92,10 @@ class Asker:
         heat live on it. After the first window what fills a whole batch comes before the rest
         of its window, so that a large object is not alone on its way in the end.
         """
-        plan, start = self._unsettled(account), 0
+        start = 0
         while not stopped():
             count = ROWS_AT_ONCE if start else FIRST_ROWS
-            rows = plan.rows(self._question.pair, start, count)
+            rows = self._question.plan.rows(self._question.pair, start, count)
             if not rows:
                 return
             start += len(rows)
@@ -81,28 +108,11 @@ class Asker:
                 wanted.sort(key=lambda item: item.size_bytes <= BATCH_BYTES)
             yield from wanted
 
-    def _unsettled(self, account: Account) -> Plan:
-        """The plan without the directories that are as an earlier run saw them."""
-        question = self._question
-        asked = [place for place in question.settled if place.mtime_ns != CHANGED]
-        found = self._destination.stat([self._path(*place[:2]) for place in asked])
-        same = [
-            place
-            for place, there in zip(asked, found, strict=True)
-            if there is not None and there.mtime_ns == place.mtime_ns
-        ]
-        if not same:
-            return question.plan
-        self._seen.recalled(same)
-        plan, present = rest_of(question.plan, question.pair, same, question.rest_path)
-        account.count_present(present)
-        return plan
-
     def _compare(self, rows: list[PlanRow]) -> list[Consignment]:
         folders = self._question.folders
         paths = [row.paths(folders[row.cache]) for row in rows]
         places = list(dict.fromkeys((row.cache, row.directory) for row in rows))
-        asked = [self._path(*place) for place in places]
+        asked = [self._question.path(*place) for place in places]
         found = self._destination.stat([*asked, *(path for several in paths for path in several)])
         answers = iter(found)
         times = zip(places, islice(answers, len(places)), strict=True)
@@ -115,10 +125,6 @@ class Asker:
         if stale:
             self._destination.touch(stale)
         return [consign(*each) for each in told]
-
-    def _path(self, cache: str, directory: str) -> str:
-        """Name a directory below the server's root."""
-        return "/".join(part for part in (self._question.folders[cache], directory) if part)
 
     def _judged(self, items: list[Consignment]) -> Iterator[Consignment]:
         """Look whether what is there with another size is a whole archive, damaged, or none."""

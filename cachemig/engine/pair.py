@@ -14,7 +14,7 @@ from cachemig.core.outcomes import Tally
 from cachemig.core.pair import Pair
 from cachemig.engine.account import Account, Done, Tell
 from cachemig.engine.adapt import MAX_LANES, LaneCount
-from cachemig.engine.asking import Asker, Question
+from cachemig.engine.asking import Asker, Question, Recollection, without_settled
 from cachemig.engine.batches import BATCH_FILES, Batch, cut, last_batch_bytes
 from cachemig.engine.board import Board
 from cachemig.engine.held import HeldStore
@@ -45,6 +45,7 @@ class Job:
 
     Attributes:
         question: what to bring, as far as it is not there.
+        known: what earlier runs saw there.
         news: how many entries no run has seen at the destination.
         control: the store at the destination that holds the lock and answers questions.
         lanes: opens them.
@@ -54,6 +55,7 @@ class Job:
     """
 
     question: Question
+    known: Recollection
     news: int
     control: HeldStore
     lanes: Lanes
@@ -75,7 +77,11 @@ class Job:
 
 
 class PairRun:
-    """Runs one pair to its end.
+    """Runs one pair to its end, in several threads: one asks, one watches, each lane has its own.
+
+    Board, account and what was seen have locks of their own. `_lock` keeps the list of lanes
+    and all that is known of failures; whether a lane is connected is written by that lane alone,
+    and how much was cut by the one that asks.
 
     Attributes:
         error: why it ended early, if it did.
@@ -147,8 +153,10 @@ class PairRun:
         job = self._job
         if job.news:
             self._start_lanes(min(job.first_lanes, 1 + job.news * _FILES_PER_ENTRY // BATCH_FILES))
-        asker = Asker(job.question, job.control, self._seen)
-        lacking = asker.lacking(self._account, lambda: self._board.over)
+        question = without_settled(job.question, job.known, job.control, self._seen, self._account)
+        lacking = Asker(question, job.control, self._seen).lacking(
+            self._account, lambda: self._board.over
+        )
         for batch in cut(lacking, self._batch_bytes):
             self._cut_bytes += batch.size_bytes
             self._board.put(batch)
@@ -179,7 +187,6 @@ class PairRun:
                 self._was_connected = True
                 self._feed(number, lane, held)
             except CachemigError as error:
-                self.lost_lanes += 1
                 self._survive(error, list(held.values()))
             finally:
                 self._account.lane_ended(number)
@@ -208,7 +215,8 @@ class PairRun:
             self._account.under_way(number, answer.number, answer.sent_bytes)
             return
         batch = held.pop(answer.number)
-        self._failures = 0
+        with self._lock:
+            self._failures = 0
         self._account.acknowledged(number, answer.number, answer.sent_bytes)
         self._job.keep(self._job.pair, batch.wanted(), answer.receipts)
         settled = batch.settled(answer.receipts)
@@ -231,6 +239,8 @@ class PairRun:
         beginning, a login that was tried for some seconds is enough.
         """
         self._board.give_back(unanswered)
+        with self._lock:
+            self.lost_lanes += 1
         if self._board.over:
             return
         with self._lock:

@@ -6,10 +6,8 @@ Nothing is locked, made or touched there.
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 from typing import NamedTuple
 
-from cachemig.catalog.database import scratch
 from cachemig.config import Config
 from cachemig.core.events import Notice, ServerProblem, Tell
 from cachemig.core.pair import Pair
@@ -71,11 +69,8 @@ def preview(config: Config, sync_plan: SyncPlan, tell: Tell) -> Preview:
     servers = list(dict.fromkeys(pair.server for pair in sync_plan.plan.pairs))
     lacks: list[PairLack] = []
     errors: list[CachemigError] = []
-    with (
-        scratch(config.state_dir) as scratch_dir,
-        ThreadPoolExecutor(max(1, len(servers)), thread_name_prefix="ask") as pool,
-    ):
-        asked = [pool.submit(_ask, config, sync_plan, name, scratch_dir) for name in servers]
+    with ThreadPoolExecutor(max(1, len(servers)), thread_name_prefix="ask") as pool:
+        asked = [pool.submit(_ask, config, sync_plan, name) for name in servers]
         for answer in asked:
             try:
                 found, space = answer.result()
@@ -88,23 +83,18 @@ def preview(config: Config, sync_plan: SyncPlan, tell: Tell) -> Preview:
     return Preview(lacks, errors)
 
 
-def _ask(
-    config: Config, sync_plan: SyncPlan, name: str, scratch_dir: Path
-) -> tuple[list[PairLack], Space]:
+def _ask(config: Config, sync_plan: SyncPlan, name: str) -> tuple[list[PairLack], Space]:
     new = config.site(sync_plan.plan.new_site)
     with closing(open_store(config, new, new.server(name))) as store:
         refuse_overlap(sync_plan.old_roots, {name: store.whereabouts})
         space = store.space()
         pairs = [pair for pair in sync_plan.plan.pairs if pair.server == name]
-        return [_lack(config, sync_plan, pair, store, space, scratch_dir) for pair in pairs], space
+        return [_lack(config, sync_plan, pair, store, space) for pair in pairs], space
 
 
-def _lack(
-    config: Config, sync_plan: SyncPlan, pair: Pair, store: Store, space: Space, scratch_dir: Path
-) -> PairLack:
+def _lack(config: Config, sync_plan: SyncPlan, pair: Pair, store: Store, space: Space) -> PairLack:
     folders = {cache.name: cache.path for cache in config.caches}
-    rest_path = scratch_dir / f"{pair.source_server}-{pair.server}.parquet"
-    question = Question(sync_plan.plan, pair, folders, (), rest_path)
+    question = Question(sync_plan.plan, pair, folders)
     asker = Asker(question, _Untouched(store), Seen(0))
     objects, files, size_bytes = 0, 0, 0
     for item in asker.lacking(Account(pair, lambda _: None), lambda: False):

@@ -13,10 +13,12 @@ from cachemig.catalog.inventory import Inventory, Oddity
 from cachemig.catalog.receipts import AuditedFile
 from cachemig.config import Config, Site
 from cachemig.core.events import Tell
+from cachemig.core.paths import joined
 from cachemig.engine.integrity import Inspection, integrity
 from cachemig.engine.proof import FileState, Finding, Prover, it_reads
 from cachemig.engine.scan import ScanOptions
-from cachemig.engine.survey import scan_site
+from cachemig.engine.survey import scan_and_locate
+from cachemig.errors import most_severe
 from cachemig.stores.open import open_store
 from cachemig.stores.remote import Holder, RemoteStore, who_runs_this
 
@@ -50,7 +52,7 @@ def plan_quarantine(config: Config, site: Site, tell: Tell, *, deep: bool) -> li
         AccessError: a server does not answer.
         ScanError: a cache could not be read whole.
     """
-    scanned = scan_site(config, site, ScanOptions(check_archives=not deep), tell)
+    scanned, _ = scan_and_locate(config, site, ScanOptions(check_archives=not deep), tell)
     if deep:
         return _found_by_integrity(config, scanned.inventory, tell)
     folders = {cache.name: cache.path for cache in config.caches}
@@ -91,8 +93,8 @@ def perform_quarantine(
 def _suspects(inventory: Inventory, folders: Mapping[str, str]) -> dict[str, list[str]]:
     suspects: dict[str, list[str]] = defaultdict(list)
     for entry in inventory.entries(Oddity.DAMAGED):
-        parts = (folders[entry.cache], entry.directory, entry.name)
-        suspects[entry.server].append("/".join(part for part in parts if part))
+        path = joined(folders[entry.cache], entry.directory, entry.name)
+        suspects[entry.server].append(path)
     return suspects
 
 
@@ -121,7 +123,9 @@ def _as_they_were(store: RemoteStore, archives: Sequence[DamagedArchive]) -> lis
 
 def _found_by_integrity(config: Config, inventory: Inventory, tell: Tell) -> list[DamagedArchive]:
     found: list[Finding] = []
-    integrity(Inspection(config, inventory, deep=True, tell=tell, found=found.append))
+    checked = integrity(Inspection(config, inventory, deep=True, tell=tell, found=found.append))
+    if checked.errors:
+        raise most_severe(checked.errors)
     return [
         DamagedArchive(finding.server, finding.path, finding.size_bytes, finding.cause)
         for finding in found

@@ -18,8 +18,9 @@ from cachemig.config import Config, Site
 from cachemig.core.events import Notice, ObjectDone, ServerProblem, SyncPlanned, Tell
 from cachemig.core.outcomes import Tally
 from cachemig.core.pair import Pair
+from cachemig.core.paths import joined
 from cachemig.engine.adapt import MAX_LANES
-from cachemig.engine.asking import Question
+from cachemig.engine.asking import Question, Recollection
 from cachemig.engine.connections import Connections
 from cachemig.engine.coverage import refuse_gaps
 from cachemig.engine.held import HeldStore
@@ -157,10 +158,9 @@ def _tell_planned(plan: Plan, folders: Mapping[str, str], tell: Tell) -> None:
     for pair, objects in lost.items():
         tell(SyncPlanned(*pair, objects, 0))
     for item in damaged:
-        path = "/".join(part for part in (folders[item.cache], item.directory, item.name) if part)
         tell(
             ObjectDone(
-                path=path,
+                path=joined(folders[item.cache], item.directory, item.name),
                 cache=item.cache,
                 server=item.pair.server,
                 outcome=Outcome.DAMAGED,
@@ -217,7 +217,8 @@ def _pair_runs(
         known = means.memory.pairs[pair]
         rest_path = means.scratch_dir / f"rest-{number}.parquet"
         job = Job(
-            question=Question(plan, pair, folders, known.settled, rest_path),
+            question=Question(plan, pair, folders),
+            known=Recollection(known.settled, rest_path),
             news=known.news,
             control=means.controls[pair.server],
             lanes=means.lanes,

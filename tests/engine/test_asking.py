@@ -42,7 +42,7 @@ def sizes_in_order(folder: Path, sizes: Sequence[int]) -> list[int]:
     ]
     inventory = inventory_of(folder, [Held("a", "lmp", listing("3f/a1", *files))])
     plan = make_plan(inventory, Destination("new", MAPS), folder / "plan.parquet")
-    question = Question(plan, PAIR, {"lmp": ""}, (), folder / "rest.parquet")
+    question = Question(plan, PAIR, {"lmp": ""})
     asker = Asker(question, Nothing(), Seen(0))
     lacking = asker.lacking(Account(PAIR, lambda _: None), lambda: False)
     return [item.size_bytes for item in lacking]
