@@ -82,18 +82,6 @@ class Entry(NamedTuple):
     damage: str
 
 
-class CacheDifference(NamedTuple):
-    """Archives of one cache at two sites, compared by key and size."""
-
-    cache: str
-    same: int
-    other_size: int
-    only_one: int
-    only_other: int
-    only_one_bytes: int
-    only_other_bytes: int
-
-
 @dataclass(frozen=True, slots=True)
 class InventoryMetadata:
     """What an inventory says of itself; times are aware and in UTC.
@@ -149,13 +137,6 @@ class Inventory:
             connection.execute(query("entries"), {"which": which.value})
             for row in fetched(connection):
                 yield _entry(row)
-
-    def difference(self, other: "Inventory") -> list[CacheDifference]:
-        """Compare archives by key and size, wherever in their site they lie; a line per cache."""
-        with pinned(other.path) as other_path, self.session() as connection:
-            parquet_view(connection, "other", other_path)
-            rows = connection.execute(query("difference")).fetchall()
-        return [CacheDifference(*row) for row in rows]
 
     @contextmanager
     def session(self) -> Iterator[duckdb.DuckDBPyConnection]:

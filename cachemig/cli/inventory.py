@@ -11,8 +11,9 @@ from cachemig.errors import UsageError
 from cachemig.report.table import table_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    from cachemig.catalog.difference import DifferingObject
     from cachemig.catalog.inventory import Entry, Inventory
 
 app = command_group("Look at what the last scan of a site saw.")
@@ -54,6 +55,9 @@ DamagedOption = Annotated[
 LinksOption = Annotated[
     bool, typer.Option("--links", help="List links that have an object's name.")
 ]
+ObjectsOption = Annotated[
+    bool, typer.Option("--objects", help="List the objects that are not the same at both.")
+]
 OtherSiteArgument = Annotated[
     str, typer.Argument(metavar="OTHER", help="The site to compare it with.")
 ]
@@ -75,6 +79,18 @@ class FoundEntry(NamedTuple):
     path: str
     what: str
     size_bytes: int | None
+
+
+class DifferingEntry(NamedTuple):
+    """One object that two sites do not both have alike; None for the one that lacks it."""
+
+    server: str | None
+    cache: str
+    path: str
+    what: str
+    size_bytes: int | None
+    other_server: str | None
+    other_size_bytes: int | None
 
 
 @framed
@@ -136,7 +152,7 @@ def show(
         )
     inventory = saved_inventory(run.config, run.config.site(site), run.tell)
     if wanted:
-        _list(run, wanted[0].value, inventory.entries(wanted[0]))
+        _list(run, wanted[0].value, _found(inventory.entries(wanted[0])))
     elif by is None:
         _show_summary(run, inventory)
     elif by is By.STRAY:
@@ -147,13 +163,19 @@ def show(
 
 @app.command()
 @framed
-def diff(run: Run, site: SiteArgument, other: OtherSiteArgument) -> None:
+def diff(
+    run: Run, site: SiteArgument, other: OtherSiteArgument, *, objects: ObjectsOption = False
+) -> None:
     """Compare the archives of two sites by name and size, wherever in a site they lie."""
+    from cachemig.catalog.difference import difference, differing
     from cachemig.engine.survey import saved_inventory
 
     one = saved_inventory(run.config, run.config.site(site), run.tell)
     two = saved_inventory(run.config, run.config.site(other), run.tell)
-    found = one.difference(two)
+    if objects:
+        _list(run, "objects", _differing(site, other, differing(one, two)))
+        return
+    found = difference(one, two)
     if run.json:
         run.show("difference", found)
         return
@@ -180,19 +202,48 @@ def _show_strays(run: Run, inventory: "Inventory") -> None:
     run.show("stray", [StrayTotal(t.name, t.strays, t.size_bytes) for t in totals])
 
 
-def _list(run: Run, table: str, entries: "Iterable[Entry]") -> None:
-    """Print entries as they come: there may be a million."""
+def _list(run: Run, table: str, rows: "Iterable[tuple[FoundEntry | DifferingEntry, str]]") -> None:
+    """Print rows, and text for people, as they come: there may be a million."""
     from cachemig.core.events import Row
     from cachemig.core.quoting import printable
     from cachemig.report.table import values_of
 
-    for entry in entries:
-        path = f"{entry.directory}/{entry.name}".lstrip("/")
-        found = FoundEntry(entry.server, entry.cache, path, _what(entry), entry.size_bytes)
+    for row, text in rows:
         if run.json:
-            run.tell(Row(table, values_of(found)))
+            run.tell(Row(table, values_of(row)))
         else:
-            run.echo(printable(f"{found.server}  {found.cache}  {found.path}  ({found.what})"))
+            run.echo(printable(text))
+
+
+def _found(entries: "Iterable[Entry]") -> "Iterator[tuple[FoundEntry, str]]":
+    for entry in entries:
+        path, what = _path(entry), _what(entry)
+        row = FoundEntry(entry.server, entry.cache, path, what, entry.size_bytes)
+        yield row, f"{entry.server}  {entry.cache}  {path}  ({what})"
+
+
+def _differing(
+    site: str, other: str, objects: "Iterable[DifferingObject]"
+) -> "Iterator[tuple[DifferingEntry, str]]":
+    for each in objects:
+        path, what = _path(each), each.contrast.value
+        there = (each.other_server, each.other_size_bytes)
+        row = DifferingEntry(each.server, each.cache, path, what, each.size_bytes, *there)
+        contrast = _contrast(site, other, each)
+        yield row, f"{each.server or each.other_server}  {each.cache}  {path}  ({contrast})"
+
+
+def _path(found: "Entry | DifferingObject") -> str:
+    return f"{found.directory}/{found.name}".lstrip("/")
+
+
+def _contrast(site: str, other: str, found: "DifferingObject") -> str:
+    """Say it in people's words; sizes to the byte, since they may differ by one."""
+    if found.size_bytes is None:
+        return f"only {other}"
+    if found.other_size_bytes is None:
+        return f"only {site}"
+    return f"{found.size_bytes:,} bytes at {site}, {found.other_size_bytes:,} at {other}"
 
 
 def _what(entry: "Entry") -> str:

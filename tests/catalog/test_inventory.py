@@ -86,24 +86,6 @@ def test_it_says_where_and_when_it_was_made(inventory):
     assert opened.age(SCANNED_AT - timedelta(hours=3)) == timedelta(0)
 
 
-def test_two_sites_are_compared_by_key_and_size(inventory, tmp_path):
-    """Wherever in their site the archives lie."""
-    other = inventory_of(
-        tmp_path,
-        [
-            Held("x", "lmp", listing("3f/a1", file(NAME, 99))),
-            Held("y", "lmp", listing("c0/01", file(OTHER, 5))),
-            Held("y", "next", listing("c0/01", file(OTHER, 5))),
-        ],
-        site="new",
-    )
-
-    lmp, further = inventory.difference(other)
-
-    assert (lmp.same, lmp.other_size, lmp.only_one, lmp.only_other) == (0, 2, 0, 0)
-    assert (further.cache, further.only_other, further.only_other_bytes) == ("next", 1, 5)
-
-
 stray_names = (
     st.binary(min_size=1, max_size=8).filter(lambda name: not set(name) & set(b"/\0"))
     | st.text("\r\n\t\"',\\ ;é", min_size=1, max_size=6).map(os.fsencode)

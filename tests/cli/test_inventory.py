@@ -133,6 +133,58 @@ def test_a_difference_is_printed_with_the_names_of_both_sites(scanned):
     assert " ".join(row.split()) == "default 0 0 2 0 5 B 0 B"
 
 
+@pytest.fixture
+def drifted(place):
+    """Two sites that have one object alike, and three that differ in every way."""
+    third, same = object_name(HASH.replace("3fa1", "c002")), object_name("d0" * 32)
+    for path, content in {
+        f"nfs-9/3f/a1/{NAME}": b"123456",
+        f"nfs-9/c0/02/{third}": b"1",
+        f"nfs-1/d0/d0/{same}": b"12",
+        f"nfs-9/d0/d0/{same}": b"34",
+    }.items():
+        (place / path).parent.mkdir(parents=True, exist_ok=True)
+        (place / path).write_bytes(content)
+    for site in ("old", "new"):
+        ran = cachemig("scan", site, cwd=place)
+        assert ran.returncode == 0, ran.stderr
+    return place
+
+
+def test_objects_that_differ_are_listed_for_people(drifted):
+    """Where each lies, and at which site; sizes to the byte."""
+    ran = cachemig("inventory", "diff", "old", "new", "--objects", cwd=drifted)
+
+    assert ran.returncode == 0
+    assert ran.stdout.splitlines() == [
+        f"nfs-1  default  3f/a1/{NAME}  (5 bytes at old, 6 at new)",
+        f"nfs-2  default  c0/01/{OTHER}  (only old)",
+        f"nfs-9  default  c0/02/{object_name(HASH.replace('3fa1', 'c002'))}  (only new)",
+    ]
+
+
+def test_objects_that_differ_are_rows_of_json(drifted):
+    """As many as the totals count, under the same words; nothing stands for a site without it."""
+    asked = ("inventory", "diff", "old", "new", "--json")
+    told = events(cachemig(*asked, "--objects", cwd=drifted).stdout)
+    (total,) = [e["values"] for e in events(cachemig(*asked, cwd=drifted).stdout) if "table" in e]
+
+    rows = [e["values"] for e in told if e.get("table") == "objects"]
+    assert [(row["what"], row["server"], row["size_bytes"]) for row in rows] == [
+        ("other_size", "nfs-1", 5),
+        ("only_one", "nfs-2", 0),
+        ("only_other", None, None),
+    ]
+    assert [(row["other_server"], row["other_size_bytes"]) for row in rows] == [
+        ("nfs-9", 6),
+        (None, None),
+        ("nfs-9", 1),
+    ]
+    assert rows[0]["path"] == f"3f/a1/{NAME}"
+    assert all(total[row["what"]] == 1 for row in rows)
+    assert total["same"] == 1
+
+
 def test_an_empty_server_has_a_row_of_zeros(place):
     """Nothing there is an answer; no row would be a riddle."""
     ran = cachemig("scan", "new", cwd=place)
