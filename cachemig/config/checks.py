@@ -1,11 +1,14 @@
-"""Faults of cachemig.toml that no table shows alone: how tables contradict each other."""
+"""Faults of cachemig.toml that no table shows alone: contradictions, and a key that is absent."""
 
+import stat
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from cachemig.config.lines import KeyPath
-from cachemig.config.schema import CacheTable, FileTable, SiteTable
+from cachemig.config.schema import CacheTable, FileTable, SiteTable, SshTable, below
 from cachemig.config.values import nearest
+from cachemig.core.quoting import printable
 
 
 class Fault(NamedTuple):
@@ -15,14 +18,15 @@ class Fault(NamedTuple):
     text: str
 
 
-def faults(file: FileTable) -> Iterator[Fault]:
-    """Tell every contradiction, each at the later of the two places."""
+def faults(file: FileTable, folder: Path) -> Iterator[Fault]:
+    """Tell every contradiction, each at the later of the two places; `folder` is the file's."""
     if not file.site:
         yield Fault((), "there is no site; a site is a [site.NAME] with [[site.NAME.server]]")
     for name, site in file.site.items():
         yield from _site_faults(name, site)
     yield from _overlapping_roots(file.site)
     yield from _overlapping_caches(file.cache)
+    yield from _identity_faults(file.ssh, folder)
     for name, customer in file.customer.items():
         for cache in customer.caches:
             if cache not in file.cache:
@@ -72,6 +76,27 @@ def _overlapping_caches(caches: Mapping[str, CacheTable]) -> Iterator[Fault]:
                 yield Fault(("cache", name, "path"), text)
                 break
         met[name] = cache.path
+
+
+def _identity_faults(ssh: SshTable, folder: Path) -> Iterator[Fault]:
+    """Look for the key; ssh makes do with its public half when an agent has the other."""
+    path = below(folder, ssh.identity_file)
+    if path is None:
+        return
+    cause = _no_file(path)
+    if cause and _no_file(Path(f"{path}.pub")):
+        text = f'"identity_file" in [ssh]: {printable(str(path))} can not be used: {cause}'
+        advice = "name a private key, or leave the line out and let ssh choose"
+        yield Fault(("ssh", "identity_file"), f"{text}; {advice}")
+
+
+def _no_file(path: Path) -> str:
+    """Say why something is no file; empty when it is one."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if stat.S_ISREG(status.st_mode) else "it is not a regular file"
 
 
 def _nested(one: str, other: str) -> bool:

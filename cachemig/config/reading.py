@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from cachemig.config.checks import Fault, faults
 from cachemig.config.lines import KeyPath, line_finder
-from cachemig.config.schema import FileTable, ServerTable, SiteTable, keys_at
+from cachemig.config.schema import FileTable, ServerTable, SiteTable, below, keys_at
 from cachemig.config.values import (
     Cache,
     Config,
@@ -38,14 +38,14 @@ _TOML_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)
 
 
 def load(path: Path) -> Config:
-    """Read and check a configuration file; nothing but the file is looked at.
+    """Read and check a configuration file; of all it names, only the SSH key is looked for.
 
     Raises:
         ConfigError: it can not be read, is not TOML, or says something that can not be.
     """
     document = _read_text(path)
     try:
-        file, found = _checked(_parsed(path, document))
+        file, found = _checked(_parsed(path, document), path.parent)
         if file is None or found:
             raise _config_error(path, document, found)
     except RecursionError as error:
@@ -64,7 +64,7 @@ def _parsed(path: Path, document: str) -> dict[str, Any]:
         raise ConfigError(f"{path}:{line}: a number has too many digits") from error
 
 
-def _checked(tables: Mapping[str, object]) -> tuple[FileTable | None, list[Fault]]:
+def _checked(tables: Mapping[str, object], folder: Path) -> tuple[FileTable | None, list[Fault]]:
     """Check all tables; without a fault in one of them, also how they go together.
 
     What pydantic raises does not leave this function: Python's garbage collector can not look
@@ -75,7 +75,7 @@ def _checked(tables: Mapping[str, object]) -> tuple[FileTable | None, list[Fault
     except ValidationError as error:
         details = islice(error.errors(include_url=False), _MAX_FAULTS_SOUGHT)
         return None, [_as_fault(detail) for detail in details]
-    return file, list(islice(faults(file), _MAX_FAULTS_SOUGHT))
+    return file, list(islice(faults(file, folder), _MAX_FAULTS_SOUGHT))
 
 
 def _read_text(path: Path) -> str:
@@ -204,14 +204,14 @@ def _as_config(path: Path, file: FileTable) -> Config:
     base = path.parent
     ssh: dict[str, Any] = {
         "client": file.ssh.client,
-        "identity_file": _below(base, file.ssh.identity_file),
-        "known_hosts_file": _below(base, file.ssh.known_hosts_file),
+        "identity_file": below(base, file.ssh.identity_file),
+        "known_hosts_file": below(base, file.ssh.known_hosts_file),
         "direct_config_file": file.ssh.direct_config_file,
         "silence_limit_s": file.ssh.silence_limit,
     }
     return Config(
         path=path,
-        state_dir=_below(base, file.state_dir) or base / STATE_DIRECTORY,
+        state_dir=below(base, file.state_dir) or base / STATE_DIRECTORY,
         sites={name: _as_site(name, site) for name, site in file.site.items()},
         caches=tuple(Cache(name, cache.path, cache.placement) for name, cache in file.cache.items())
         or (Cache(),),
@@ -232,8 +232,3 @@ def _as_server(server: ServerTable) -> Server:
     if server.capacity is not None:
         return Server(server.name, server.url, float(server.capacity), server.capacity)
     return Server(server.name, server.url, 1.0 if server.weight is None else server.weight)
-
-
-def _below(base: Path, path: Path | None) -> Path | None:
-    """Resolve a path of the file: from its own folder, with ``~`` as the user's home."""
-    return None if path is None else base / path.expanduser()

@@ -69,6 +69,11 @@ def _file_path(text: str) -> Path:
     return path
 
 
+def below(folder: Path, path: Path | None) -> Path | None:
+    """Resolve a path of the file: from its own folder, with ``~`` as the user's home."""
+    return None if path is None else folder / path.expanduser()
+
+
 def _cache_path(path: str) -> str:
     parts = path.split("/")
     if path and not all(parts):

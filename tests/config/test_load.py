@@ -54,6 +54,17 @@ max_extra_build_time = "10min"
 SMALL = '[site.a]\n[[site.a.server]]\nname = "s"\nurl = "/srv/s"\n'
 
 
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory):
+    """A home with the SSH key that the examples name."""
+    folder = tmp_path_factory.mktemp("home")
+    (folder / ".ssh").mkdir()
+    (folder / ".ssh" / "id_ed25519").touch()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("HOME", str(folder))
+        yield folder
+
+
 @pytest.fixture
 def write(tmp_path):
     """Write a configuration file and give its path."""
@@ -213,6 +224,34 @@ def test_a_fault_is_told_with_its_line(write, content, line, phrase):
     assert what.startswith(f"cachemig.toml:{line}:")
     assert phrase in what
     assert "\n" not in what
+
+
+@pytest.mark.parametrize(
+    ("named", "seen_as", "cause"),
+    [
+        ("~/.ssh/id_rsa", "{home}/.ssh/id_rsa", "No such file or directory"),
+        ("keys/id_rsa", "keys/id_rsa", "No such file or directory"),
+        ("~/.ssh", "{home}/.ssh", "it is not a regular file"),
+        ("~/.ssh/id_ed25519/x", "{home}/.ssh/id_ed25519/x", "Not a directory"),
+        ("/", "/", "it is not a regular file"),
+        (r"a\nb", r"a\nb", "No such file or directory"),
+    ],
+)
+def test_an_ssh_key_that_is_not_there_is_refused(write, home, named, seen_as, cause):
+    """Before ssh would pass over it at a login, and blame the server's account."""
+    assert refusal(write(replaced("~/.ssh/id_ed25519", named))) == (
+        f'cachemig.toml:26: "identity_file" in [ssh]: {seen_as.format(home=home)} can not be used: '
+        f"{cause}; name a private key, or leave the line out and let ssh choose"
+    )
+
+
+def test_the_public_half_of_a_key_is_enough(write, tmp_path):
+    """The other one may be in an agent only, as with a key that lives on a token."""
+    (tmp_path / "token.pub").touch()
+
+    config = load(write(replaced("~/.ssh/id_ed25519", "token")))
+
+    assert config.ssh.identity_file == tmp_path / "token"
 
 
 def test_an_unknown_key_is_told_with_table_and_nearest_word(write):

@@ -14,7 +14,7 @@ from cachemig.errors import UsageError
 CONFIG = """\
 [ssh]
 client = "openssh"
-identity_file = "/keys/mine"
+identity_file = "mine"
 known_hosts_file = "/keys/known"
 [site.old]
 [[site.old.server]]
@@ -84,6 +84,7 @@ GOLD = [
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     """Servers of every kind at both sites."""
+    (tmp_path / "mine").touch()
     (tmp_path / "cachemig.toml").write_text(CONFIG)
     return load(tmp_path / "cachemig.toml")
 
