@@ -16,7 +16,7 @@ from cachemig.cli.options import (
 )
 from cachemig.cli.run import Run, framed
 from cachemig.core.events import Row
-from cachemig.errors import ExitCode, UsageError
+from cachemig.errors import ExitCode, UsageError, most_severe
 from cachemig.report.table import values_of
 
 if TYPE_CHECKING:
@@ -92,15 +92,13 @@ def integrity(
     ssh_client: SshClientOption = None,
 ) -> None:
     """Check SITE against our receipts; what others brought, by its structure alone."""
-    from cachemig.engine.integrity import Inspection
+    from cachemig.engine.integrity import Checked, Inspection
     from cachemig.engine.integrity import integrity as inspect
     from cachemig.engine.proof import Finding
-    from cachemig.engine.scan import ScanOptions
-    from cachemig.engine.survey import scan_site
+    from cachemig.engine.survey import scanned_answering
 
     config = run.config.with_ssh_client(ssh_client)
     run.open_log()
-    scanned = scan_site(config, config.site(site), ScanOptions(), run.tell)
     findings: list[Finding] = []
 
     def note(finding: Finding) -> None:
@@ -108,16 +106,22 @@ def integrity(
         if len(findings) <= _ROWS_SHOWN:
             findings.append(finding)
 
-    results = inspect(Inspection(config, scanned.inventory, deep, run.tell, note))
+    with scanned_answering(config, config.site(site), run.tell) as (inventory, silent):
+        checked = inspect(Inspection(config, inventory, deep, run.tell, note, silent))
     if not run.json:
         run.show("finding", findings[:_ROWS_SHOWN])
     if len(findings) > _ROWS_SHOWN:
         run.say(f"more findings than these {_ROWS_SHOWN} are in {run.log_path}")
-    _show(run, "integrity", results)
-    for result in results:
+    _show(run, "integrity", checked.servers)
+    for result in checked.servers:
         run.fail(result.exit_code)
-    differs = any(result.differs for result in results)
+        if result.checked is not Checked.ALL:
+            none = result.checked is Checked.NONE
+            run.say(f"{result.server}: {'nothing' if none else 'only a part'} of it was checked")
+    differs = any(result.differs for result in checked.servers)
     _go_on(run, run.exit_code(), ("quarantine", site, *(["--deep"] if deep or differs else [])))
+    if checked.errors:
+        raise most_severe(checked.errors)
 
 
 @framed

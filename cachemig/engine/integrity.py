@@ -2,16 +2,18 @@
 
 Digests are computed where the files lie; nothing but digests is on the wire. An archive
 that we have no receipt for is only walked by its structure. Several agents work on each
-server at once, since a digest keeps one processor busy.
+server at once, since a digest keeps one processor busy. A server that is out of reach keeps
+no other from being checked.
 """
 
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from enum import StrEnum, auto
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -20,9 +22,10 @@ from cachemig.catalog.receipts import AuditedFile, ReceiptBook, open_receipts
 from cachemig.config import Config, Server, Site
 from cachemig.core.events import CheckProgress, Notice, ServerProblem, Tell
 from cachemig.engine.proof import FileState, Finding, Prover
+from cachemig.engine.survey import OUT_OF_REACH
 from cachemig.errors import CachemigError, ExitCode, worst
 from cachemig.stores.base import KeptReceipt
-from cachemig.stores.open import open_site, open_store
+from cachemig.stores.open import open_answering, open_store
 from cachemig.stores.remote import RemoteStore
 
 LANES_PER_SERVER = 4
@@ -35,10 +38,22 @@ _PROGRESS_INTERVAL_S = 0.5
 _UNREMARKABLE = frozenset({FileState.WHOLE, FileState.STRUCTURE_ONLY, FileState.UNPROVED})
 
 
+class Checked(StrEnum):
+    """How much of a server was looked at."""
+
+    ALL = auto()
+    PART = auto()
+    NONE = auto()
+
+
 class ServerIntegrity(NamedTuple):
-    """How many files of one server are in which state; `size_bytes` is what was read."""
+    """How many files of one server are in which state; `size_bytes` is what was read.
+
+    A server that fell silent is checked in part: the counts are those of what was looked at.
+    """
 
     server: str
+    checked: Checked
     whole: int
     structure_only: int
     unproved: int
@@ -59,15 +74,23 @@ class ServerIntegrity(NamedTuple):
         return worst(codes)
 
 
+class SiteIntegrity(NamedTuple):
+    """What was found on each server of a site; `errors` are those of servers out of reach."""
+
+    servers: Sequence[ServerIntegrity]
+    errors: Sequence[CachemigError]
+
+
 @dataclass(frozen=True, slots=True)
 class Inspection:
     """What is looked at, and who hears of it.
 
     Attributes:
-        inventory: of the site, just scanned.
+        inventory: of the servers that answer, just scanned.
         deep: unpack every archive as well.
         found: gets every finding that is neither WHOLE nor STRUCTURE_ONLY nor UNPROVED;
             any thread calls it.
+        silent: servers that did not answer when they were scanned, and why.
     """
 
     config: Config
@@ -75,6 +98,7 @@ class Inspection:
     deep: bool
     tell: Tell
     found: Callable[[Finding], None]
+    silent: Mapping[str, CachemigError] = field(default_factory=dict)
 
     @property
     def site(self) -> Site:
@@ -82,39 +106,60 @@ class Inspection:
         return self.config.site(self.inventory.metadata.site)
 
 
-def integrity(inspection: Inspection) -> list[ServerIntegrity]:
-    """Prove every file of a site; one sum for each of its servers.
-
-    Raises:
-        AccessError: a server can not be reached, or its connection breaks again and again.
-    """
-    site = inspection.site
+def integrity(inspection: Inspection) -> SiteIntegrity:
+    """Prove every file of the servers that answer; one sum for each server of the site."""
+    config, site = inspection.config, inspection.site
     totals = inspection.inventory.totals(Dimension.SERVER)
     files = {total.name: total.files for total in totals}
+    answering = tuple(s for s in site.servers if s.name not in inspection.silent)
     with ExitStack() as opened:
-        with open_site(inspection.config, site) as stores:
-            kept = {store.server: _kept(store, inspection.tell) for store in stores}
-            receipts = open_receipts(inspection.config.state_dir, site.name, kept)
-            book = opened.enter_context(receipts)
-        jobs = [
-            _ServerJob(inspection, server, book, files.get(server.name, 0))
+        with open_answering(config, replace(site, servers=answering)) as (stores, refused):
+            silent = {**inspection.silent, **refused}
+            kept = {store.server: _kept(store, inspection.tell, silent) for store in stores}
+            book = opened.enter_context(open_receipts(config.state_dir, site.name, kept))
+        for name, error in silent.items():
+            _tell_silent(name, error, inspection.tell)
+        jobs = {
+            server.name: _ServerJob(inspection, server, book, files.get(server.name, 0))
             for server in site.servers
-        ]
-        _run_all(jobs)
-    return [job.result() for job in jobs]
+            if server.name not in silent
+        }
+        _run_all(list(jobs.values()))
+    failed = [job.error for job in jobs.values() if job.error is not None]
+    return SiteIntegrity(
+        [jobs[s.name].result() if s.name in jobs else _unchecked(s.name) for s in site.servers],
+        [*silent.values(), *failed],
+    )
 
 
-def _kept(store: RemoteStore, tell: Tell) -> Iterator[KeptReceipt]:
-    """Give the receipts that a server keeps; how many lines are none is told."""
+def _kept(
+    store: RemoteStore, tell: Tell, silent: dict[str, CachemigError]
+) -> Iterator[KeptReceipt]:
+    """Give the receipts that a server keeps; how many lines are none is told.
+
+    One that breaks off is noted as silent: without its receipts it can not be checked.
+    """
     lost = 0
-    for receipt in store.receipts():
-        if receipt is None:
-            lost += 1
-        else:
-            yield receipt
+    try:
+        for receipt in store.receipts():
+            if receipt is None:
+                lost += 1
+            else:
+                yield receipt
+    except OUT_OF_REACH as error:
+        silent[store.server] = error
     if lost:
         text = f"{lost} lines of the receipts there are none of ours and are passed over"
         tell(ServerProblem(store.server, text))
+
+
+def _tell_silent(server: str, error: CachemigError, tell: Tell) -> None:
+    tell(ServerProblem(server, error.what, error.cause, "the other servers are checked"))
+
+
+def _unchecked(server: str) -> ServerIntegrity:
+    nothing = dict.fromkeys([state.value for state in FileState], 0)
+    return ServerIntegrity(server, Checked.NONE, size_bytes=0, **nothing)
 
 
 class _ServerJob:
@@ -134,6 +179,7 @@ class _ServerJob:
         self._told_at = 0.0
         self._told_no_zstd = False
         self.stopped = threading.Event()
+        self.error: CachemigError | None = None
 
     @property
     def lanes(self) -> int:
@@ -156,10 +202,20 @@ class _ServerJob:
                 if not error.retryable or tries >= _TRIES:
                     raise
 
+    def give_up(self, error: CachemigError) -> None:
+        """End the work on this server alone; its first error is kept, and told."""
+        self.stopped.set()
+        if self.error is None:
+            self.error = error
+            _tell_silent(self._server.name, error, self._inspection.tell)
+
     def result(self) -> ServerIntegrity:
-        """Sum up."""
+        """Sum up what was looked at."""
         counts = {state.value: self._counts[state] for state in FileState}
-        return ServerIntegrity(self._server.name, size_bytes=self._size_bytes, **counts)
+        checked = Checked.ALL
+        if self.error is not None:
+            checked = Checked.PART if self._counts else Checked.NONE
+        return ServerIntegrity(self._server.name, checked, size_bytes=self._size_bytes, **counts)
 
     def _connect(self) -> RemoteStore:
         return open_store(self._inspection.config, self._inspection.site, self._server)
@@ -205,12 +261,16 @@ def _begun(files: Iterator[AuditedFile]) -> Iterator[AuditedFile]:
 
 
 def _run_all(jobs: Sequence[_ServerJob]) -> None:
-    """Run the lanes of all servers at once; the first error stops them all."""
-    with ThreadPoolExecutor(sum(job.lanes for job in jobs), thread_name_prefix="prove") as pool:
-        lanes = [pool.submit(job.run_lane) for job in jobs for _ in range(job.lanes)]
+    """Run the lanes of all servers at once; a server's trouble ends its own, a fault ends all."""
+    count = sum(job.lanes for job in jobs)
+    with ThreadPoolExecutor(max(count, 1), thread_name_prefix="prove") as pool:
+        lanes = {pool.submit(job.run_lane): job for job in jobs for _ in range(job.lanes)}
         try:
             for lane in as_completed(lanes):
-                lane.result()
+                try:
+                    lane.result()
+                except OUT_OF_REACH as error:
+                    lanes[lane].give_up(error)
         finally:
             for job in jobs:
                 job.stopped.set()

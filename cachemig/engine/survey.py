@@ -1,18 +1,25 @@
 """Connect to a site and scan it: how commands come by an inventory."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
 
+from cachemig.catalog.database import scratch
 from cachemig.catalog.inventory import Inventory, inventory_path, open_inventory
 from cachemig.catalog.rooting import Rooting, rootings
 from cachemig.config import Config, Site
 from cachemig.core.events import Notice, ServerProblem, Tell
 from cachemig.core.units import format_duration
 from cachemig.engine.scan import ScannedSite, ScanOptions, ScanResult, scan
-from cachemig.errors import AccessError, ScanError
-from cachemig.stores.open import locate, open_site
+from cachemig.errors import AccessError, CachemigError, IdentityError, ScanError, most_severe
+from cachemig.stores.open import locate, open_answering, open_site
 from cachemig.stores.whereabouts import Whereabouts
+
+OUT_OF_REACH = (AccessError, IdentityError)
+"""The trouble of one server, that keeps no other from being looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +36,74 @@ class OldSite:
     silent: frozenset[str] = frozenset()
 
 
+class AnsweringSite(NamedTuple):
+    """What the servers of a site hold that answer, and what is the matter with the others."""
+
+    inventory: Inventory
+    silent: Mapping[str, CachemigError]
+
+
 def scan_site(config: Config, site: Site, options: ScanOptions, tell: Tell) -> ScanResult:
-    """Scan a site's servers into its inventory.
+    """Scan a site's servers into its inventory, for whatever comes next.
 
     Raises:
         AccessError: a server does not answer.
         ScanError: a cache could not be read whole.
     """
-    return scan_and_locate(config, site, options, tell)[0]
+    try:
+        return scan_and_locate(config, site, options, tell)[0]
+    except AccessError as error:
+        error.next_step += _way_on(config, site)
+        raise
+
+
+@contextmanager
+def scanned_answering(config: Config, site: Site, tell: Tell) -> Iterator[AnsweringSite]:
+    """Scan a site; if servers are silent the others alone, for an inventory that nobody keeps.
+
+    The saved inventory of the site is replaced only by one of all its servers.
+
+    Raises:
+        AccessError: no server answers.
+        ScanError: a cache could not be read whole.
+    """
+    with scratch(config.state_dir) as aside:
+        answering = _scan_answering(config, site, aside, tell)
+        _tell_doubts(answering.inventory, tell)
+        yield answering
+
+
+def _scan_answering(config: Config, site: Site, aside: Path, tell: Tell) -> AnsweringSite:
+    silent: dict[str, CachemigError] = {}
+    folders = {cache.name: cache.path for cache in config.caches}
+    while True:
+        left = replace(site, servers=tuple(s for s in site.servers if s.name not in silent))
+        with open_answering(config, left) as (stores, refused):
+            silent |= refused
+            fatal = [error for error in refused.values() if not isinstance(error, OUT_OF_REACH)]
+            if fatal or not stores:
+                raise most_severe(fatal or silent.values())
+            place = aside if silent else config.state_dir
+            try:
+                # Nothing to compare with lies aside: no place can be found to be empty suddenly.
+                options = ScanOptions(allow_empty=bool(silent))
+                result = scan(ScannedSite(site.name, stores, folders), place, options, tell)
+                return AnsweringSite(result.inventory, silent)
+            except OUT_OF_REACH as error:
+                if error.server not in {store.server for store in stores}:
+                    raise
+                silent[error.server] = error
 
 
 def scan_and_locate(
     config: Config, site: Site, options: ScanOptions, tell: Tell
 ) -> tuple[ScanResult, Mapping[str, Whereabouts]]:
-    """Scan a site as `scan_site` does, and say where its roots are."""
+    """Scan a site's servers into its inventory, and say where their roots are.
+
+    Raises:
+        AccessError: a server does not answer.
+        ScanError: a cache could not be read whole.
+    """
     folders = {cache.name: cache.path for cache in config.caches}
     try:
         with open_site(config, site) as stores:
@@ -50,7 +111,7 @@ def scan_and_locate(
             result = scan(scanned, config.state_dir, options, tell)
             roots = {store.server: store.whereabouts for store in stores}
     except AccessError as error:
-        error.next_step += _instead(config, site)
+        error.next_step += _kept(config, site)
         raise
     _tell_doubts(result.inventory, tell)
     return result, roots
@@ -58,7 +119,11 @@ def scan_and_locate(
 
 def scanned_old_site(config: Config, site: Site, options: ScanOptions, tell: Tell) -> OldSite:
     """Scan a site that is to be brought; raises what `scan_site` does."""
-    result, roots = scan_and_locate(config, site, options, tell)
+    try:
+        result, roots = scan_and_locate(config, site, options, tell)
+    except AccessError as error:
+        error.next_step += _way_on(config, site)
+        raise
     return OldSite(result.inventory, roots)
 
 
@@ -75,16 +140,22 @@ def saved_old_site(config: Config, site: Site, tell: Tell) -> OldSite:
     return OldSite(inventory, roots, frozenset(silent))
 
 
-def _instead(config: Config, site: Site) -> str:
-    """What a scan that did not come to its end leaves to go by."""
+def _kept(config: Config, site: Site) -> str:
+    """Why a scan did not come to its end, and what became of the last one."""
     path = inventory_path(config.state_dir, site.name)
     rule = f"; a scan reads all servers of {site.name} or counts none"
     if not path.exists():
         return rule
-    age = _age(open_inventory(path))
+    return f"{rule}, so its inventory of {_age(open_inventory(path))} ago was kept"
+
+
+def _way_on(config: Config, site: Site) -> str:
+    """How a site is brought of which a server is dead; empty when there is no such way."""
+    if len(site.servers) == 1 or not inventory_path(config.state_dir, site.name).exists():
+        return ""
     return (
-        f"{rule}, so its inventory of {age} ago was kept: with --saved, a sync from"
-        f" {site.name} goes by that and brings what the other servers hold"
+        f": with --saved, a sync from {site.name} goes by that and brings what the other"
+        " servers hold"
     )
 
 

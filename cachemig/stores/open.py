@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -48,41 +48,46 @@ def open_store(
 
 
 @contextmanager
+def open_answering(
+    config: Config, site: Site
+) -> Iterator[tuple[list[RemoteStore], dict[str, CachemigError]]]:
+    """Connect to all servers of a site at once, and say why some do not answer.
+
+    Hangs up at the end.
+    """
+    with ThreadPoolExecutor(max(len(site.servers), 1), thread_name_prefix="connect") as pool:
+        coming = {s.name: pool.submit(open_store, config, site, s) for s in site.servers}
+    opened = [future.result() for future in coming.values() if future.exception() is None]
+    silent: dict[str, CachemigError] = {}
+    try:
+        for name, future in coming.items():
+            try:
+                future.result()
+            except CachemigError as error:
+                silent[name] = error
+        yield opened, silent
+    finally:
+        for store in opened:
+            store.close()
+
+
+@contextmanager
 def open_site(config: Config, site: Site) -> Iterator[list[RemoteStore]]:
     """Connect to all servers of a site at once; hang up at the end.
 
     Raises:
         CachemigError: one of them can not be reached.
     """
-    with ThreadPoolExecutor(len(site.servers), thread_name_prefix="connect") as pool:
-        coming = [pool.submit(open_store, config, site, server) for server in site.servers]
-    opened = [future.result() for future in coming if future.exception() is None]
-    try:
-        for future in coming:
-            future.result()
-        yield opened
-    finally:
-        for store in opened:
-            store.close()
+    with open_answering(config, site) as (stores, silent):
+        for error in silent.values():
+            raise error
+        yield stores
 
 
 def locate(config: Config, site: Site) -> tuple[dict[str, Whereabouts], dict[str, CachemigError]]:
     """Ask all servers of a site where their roots are; say also why some do not answer."""
-
-    def ask(server: Server) -> Whereabouts | CachemigError:
-        try:
-            with closing(open_store(config, site, server)) as store:
-                return store.whereabouts
-        except CachemigError as error:
-            return error
-
-    with ThreadPoolExecutor(len(site.servers), thread_name_prefix="connect") as pool:
-        answers = dict(
-            zip((s.name for s in site.servers), pool.map(ask, site.servers), strict=True)
-        )
-    roots = {name: told for name, told in answers.items() if isinstance(told, Whereabouts)}
-    silent = {name: told for name, told in answers.items() if isinstance(told, CachemigError)}
-    return roots, silent
+    with open_answering(config, site) as (stores, silent):
+        return {store.server: store.whereabouts for store in stores}, silent
 
 
 def connecting(

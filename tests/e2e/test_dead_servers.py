@@ -8,11 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cachemig.demo.sshd import ADDRESS, Sshd
-from tests.e2e.sites import Sites, contents, fill
+from tests.e2e.sites import Ran, Sites, contents, fill
+from tests.servers.sshd import NewSshd
 
 OBJECTS = 60
 
@@ -140,6 +142,41 @@ def test_a_dead_old_server_is_named_with_what_there_is_to_go_by(
     assert " ago was kept" in ran.error["next_step"]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("verify", "presence", "older", "old"),
+        ("verify", "integrity", "old"),
+        ("quarantine", "old"),
+    ],
+)
+def test_where_saved_does_not_help_nobody_is_sent_to_it(
+    half_dark: Sites, command: tuple[str, ...]
+) -> None:
+    """What is to be proved of a site is asked of that site today."""
+    half_dark.servers["older"] = []
+    fill(half_dark.add("older", "nfs-0"), range(1))
+    half_dark.write()
+    half_dark.run("shards", "init", "old")
+
+    ran = half_dark.run(*command)
+
+    assert (ran.code, ran.error["server"]) == (7, "nfs-1"), ran.err.decode()
+    assert "--saved" not in ran.error["next_step"]
+
+
+def test_of_a_site_with_one_server_nothing_else_can_be_brought(sites: Sites, sshd: Sshd) -> None:
+    """No other server holds anything."""
+    sites.write()
+    assert sites.run("scan", "old").code == 0
+    deaden(sites, "nfs-1", sshd)
+
+    ran = sites.sync()
+
+    assert "ago was kept" in ran.error["next_step"]
+    assert "--saved" not in ran.error["next_step"]
+
+
 def test_without_an_inventory_nobody_is_sent_to_one(half_dark: Sites) -> None:
     """There is nothing to go by yet."""
     (half_dark.state / "inventories" / "old.parquet").unlink()
@@ -183,3 +220,89 @@ def test_of_two_copies_that_of_a_living_server_is_brought(half_dark: Sites) -> N
 
     assert (ran.code, ran.error["server"]) == (7, "nfs-1"), ran.err.decode()
     assert ran.counts == {"published": 2 * OBJECTS, "not_attempted": OBJECTS}
+
+
+@pytest.fixture
+def half_proved(sites: Sites, sshd: Sshd) -> Sites:
+    """Two new servers that everything was brought to, and one of them has died since."""
+    assert sites.sync().code == 0
+    assert sites.run("scan", "new").code == 0
+    deaden(sites, "nfs-8", sshd)
+    sites.write()
+    return sites
+
+
+def checked(ran: Ran) -> dict[str, dict[str, Any]]:
+    """The result of `verify integrity` for each server."""
+    rows = [e["values"] for e in ran.events if e["type"] == "row" and e["table"] == "integrity"]
+    return {row.pop("server"): row for row in rows}
+
+
+def problems(ran: Ran) -> list[str]:
+    """The servers whose trouble was told."""
+    return [event["server"] for event in ran.events if event["type"] == "server_problem"]
+
+
+def files_of(sites: Sites, name: str) -> int:
+    """How many files lie at a new server."""
+    (root,) = [server.root for server in sites.servers["new"] if server.name == name]
+    return len(contents(root))
+
+
+def test_the_living_servers_are_proved_and_the_dead_one_is_named(half_proved: Sites) -> None:
+    """Nothing of the dead one counts as checked, and the inventory of both is kept."""
+    kept = (half_proved.state / "inventories" / "new.parquet").read_bytes()
+
+    ran = half_proved.run("verify", "integrity", "new")
+
+    assert (ran.code, ran.error["server"]) == (7, "nfs-8"), ran.err.decode()
+    assert problems(ran) == ["nfs-8"]
+    found = checked(ran)
+    assert (found["nfs-9"]["checked"], found["nfs-8"]["checked"]) == ("all", "none")
+    assert found["nfs-9"]["whole"] == files_of(half_proved, "nfs-9") > 0
+    assert set(found["nfs-8"].values()) == {"none", 0}
+    assert "nfs-8: nothing of it was checked" in ran.err.decode()
+    assert (half_proved.state / "inventories" / "new.parquet").read_bytes() == kept
+
+
+def test_damage_on_a_living_server_outweighs_a_dead_one(half_proved: Sites) -> None:
+    """The worst that was found is the exit code, and both are told."""
+    (living,) = [s.root for s in half_proved.servers["new"] if s.name == "nfs-9"]
+    rotten = living / next(iter(contents(living)))
+    rotten.chmod(0o664)
+    rotten.write_bytes(b"x" * rotten.stat().st_size)
+
+    ran = half_proved.run("verify", "integrity", "new")
+
+    assert (ran.code, ran.error["server"]) == (6, "nfs-8"), ran.err.decode()
+    assert checked(ran)["nfs-9"]["differs"] == 1
+
+
+def test_a_site_of_which_no_server_answers_is_not_proved(half_proved: Sites, sshd: Sshd) -> None:
+    """There is no table then that could be taken for a result."""
+    deaden(half_proved, "nfs-9", sshd)
+    half_proved.write()
+
+    ran = half_proved.run("verify", "integrity", "new")
+
+    assert (ran.code, checked(ran)) == (7, {}), ran.err.decode()
+
+
+def test_a_server_that_does_not_prove_who_it_is_keeps_no_other_unproved(
+    sites: Sites, new_sshd: NewSshd
+) -> None:
+    """Nothing is sent to it; exit code 8, which is worse than 7."""
+    assert sites.sync().code == 0
+    stranger = new_sshd()
+    sites.log_in_at(stranger)
+    (sites.folder / "known_hosts").write_text("")
+    sites.servers["new"][0] = sites.servers["new"][0]._replace(
+        url=stranger.url(sites.servers["new"][0].root)
+    )
+    sites.write()
+
+    ran = sites.run("verify", "integrity", "new")
+
+    assert (ran.code, ran.error["server"]) == (8, "nfs-8"), ran.err.decode()
+    assert checked(ran)["nfs-9"]["whole"] == files_of(sites, "nfs-9") > 0
+    assert checked(ran)["nfs-8"]["checked"] == "none"

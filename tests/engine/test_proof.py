@@ -12,6 +12,7 @@ import zstandard
 
 from cachemig.catalog.receipts import AuditedFile
 from cachemig.config import load
+from cachemig.core.events import CheckProgress, Event, ServerProblem
 from cachemig.demo.sshd import Sshd
 from cachemig.engine.integrity import Inspection, integrity
 from cachemig.engine.proof import FileState, Prover, unpack_here
@@ -185,11 +186,43 @@ def test_a_lost_connection_is_made_again(
             killed.extend(sshd.session_pids())
             kill_all(killed)
 
-    [result] = integrity(Inspection(config, inventory, False, kill_once, lambda _: None))
+    [result], errors = integrity(Inspection(config, inventory, False, kill_once, lambda _: None))
 
     assert len(killed) > 1
-    assert result.structure_only == 900
+    assert (result.structure_only, result.checked, errors) == (900, "all", [])
     assert result.exit_code == 0
+
+
+def test_a_server_that_is_lost_halfway_is_proved_in_part(
+    new_sshd: NewSshd, root: Path, tmp_path: Path
+) -> None:
+    """What it answered before still counts, its trouble is told, the other is proved whole."""
+    sshd = new_sshd()
+    for number in range(1200):
+        write(root, number, zstandard.compress(b"\0" * 10_240))
+    other = tmp_path / "other"
+    write(other, 1, zstandard.compress(b"\0" * 10_240))
+    servers = {"nfs-8": sshd.url(root), "nfs-9": str(other)}
+    tables = [f'[[site.new.server]]\nname = "{n}"\nurl = "{url}"\n' for n, url in servers.items()]
+    path = tmp_path / "cachemig.toml"
+    path.write_text("[site.new]\n" + "".join(tables) + ssh_settings(sshd, "openssh"))
+    config = load(path)
+    inventory = scan_site(config, config.site("new"), ScanOptions(), lambda _: None).inventory
+    told: list[Event] = []
+
+    def unmount(event: Event) -> None:
+        told.append(event)
+        if isinstance(event, CheckProgress) and event.server == "nfs-8" and root.exists():
+            root.rename(tmp_path / "unmounted")
+            kill_all(sshd.session_pids())
+
+    (lost, whole), errors = integrity(Inspection(config, inventory, False, unmount, lambda _: None))
+
+    assert (lost.checked, whole.checked, whole.structure_only) == ("part", "all", 1)
+    assert 0 < lost.structure_only < 1200
+    assert lost.missing == 0
+    assert [(error.server, error.exit_code) for error in errors] == [("nfs-8", 7)]
+    assert [event.server for event in told if isinstance(event, ServerProblem)] == ["nfs-8"]
 
 
 def kill_all(pids: list[int]) -> None:
