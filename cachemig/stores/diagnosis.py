@@ -69,13 +69,22 @@ def diagnose(
         server: its name in cachemig.toml.
         known_hosts_file: where ssh looked for the server's key; it does not always say.
     """
-    found = _from_paramiko(stderr_text) or _from_openssh(returncode, stderr_text)
+    found = _understood(returncode, stderr_text)
     if not found.place and known_hosts_file is not None:
         found = found._replace(place=str(known_hosts_file))
     if found.trouble in _HOST_ERRORS:
         return _HOST_ERRORS[found.trouble](found, server)
     error, what, next_step = _TEXTS[found.trouble]
     return error(what, server=server, cause=found.cause, next_step=next_step)
+
+
+def trouble_of(returncode: int, stderr_text: str) -> Trouble:
+    """Say why a pipe ended, as `diagnose` understands it."""
+    return _understood(returncode, stderr_text).trouble
+
+
+def _understood(returncode: int, stderr_text: str) -> PipeTrouble:
+    return _from_paramiko(stderr_text) or _from_openssh(returncode, stderr_text)
 
 
 def nobody_listens(error: CachemigError) -> bool:

@@ -14,6 +14,7 @@ from cachemig.errors import CachemigError
 from cachemig.stores import answers
 from cachemig.stores.answers import NonsenseError
 from cachemig.stores.base import FileReceipt, WantedFile
+from cachemig.stores.far_login import diagnose_far
 from cachemig.stores.refusals import Diagnose, explained, lost, senseless
 from cachemig.stores.remote import Rooted
 
@@ -151,12 +152,13 @@ class Lane:
         server = servers.get(str(end), otherwise)
         if error.code == "senseless":
             return senseless(NonsenseError(error.message), server)
-        told = explained(error, server, self._diagnose)
-        if error.code == "lost" and self._plan.mover_host:
-            host = self._plan.mover_host
-            told.what = f"{host} could not reach {told.server}: {told.what}"
-            told.next_step = f"on {host}: {told.next_step}; or send the bytes here, by --via-here"
-        return told
+        return explained(error, server, self._far if self._plan.mover_host else self._diagnose)
+
+    def _far(self, returncode: int, stderr_text: str, server: str) -> CachemigError:
+        """Explain why the mover's host could not dial an end."""
+        plan = self._plan
+        end = plan.source if server == plan.source.server else plan.destination
+        return diagnose_far((returncode, stderr_text), server, plan.mover_host, end.argv)
 
     def _lost(self, error: PeerLost) -> CachemigError:
         server = self._plan.mover_host or self._plan.source.server

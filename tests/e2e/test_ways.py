@@ -90,26 +90,35 @@ def test_through_a_host_of_choice(ways: Ways) -> None:
 def unreachable(ways: Ways, line: str) -> Ran:
     """Sync while the old server's own ssh settings have one more line."""
     config = ways.sites.folder / "ssh_config"
-    config.write_text(f"{line}\n{config.read_text()}")
+    name, _, _ = line.partition(" ")
+    kept = [old for old in config.read_text().splitlines() if not old.strip().startswith(name)]
+    config.write_text("\n".join([line, *kept]) + "\n")
     ran = ways.sync()
     assert oracle.missing(ways.manifest, [ways.new]) == ways.manifest.keys()
     return ran
 
 
 @pytest.mark.parametrize(
-    ("line", "code"),
+    ("line", "code", "file"),
     [
-        pytest.param("ProxyCommand /bin/false", 7, id="does not reach it"),
-        pytest.param("UserKnownHostsFile /dev/null", 8, id="does not know it"),
+        pytest.param("ProxyCommand /bin/false", 7, "ssh -F", id="does not reach it"),
+        pytest.param("UserKnownHostsFile /dev/null", 8, "known_hosts", id="does not know it"),
+        pytest.param("IdentityFile /dev/null", 7, "~/.ssh/authorized_keys", id="has no key"),
     ],
 )
-def test_an_old_server_that_can_not_log_in_at_the_new_one(ways: Ways, line: str, code: int) -> None:
-    """Its settings count, not ours. Both are named, and the way out; through here it works."""
+def test_an_old_server_that_can_not_log_in_at_the_new_one(
+    ways: Ways, line: str, code: int, file: str
+) -> None:
+    """What to mend is said to be there and not here, and the way out; through here it works."""
     ran = unreachable(ways, line)
 
-    told = f"{ran.error['message']} {ran.error['server']}"
-    assert ran.code == code
-    assert "old-1" in told
-    assert "new-1" in told
-    assert "--via-here" in ran.error["next_step"]
+    assert ran.code == code, ran.err.decode()
+    assert ran.error["server"] == "new-1"
+    assert ran.error["message"].startswith("old-1 could not reach new-1: ")
+    step = ran.error["next_step"]
+    assert step.startswith("on old-1")
+    assert file in step
+    assert "--via-here" in step
+    for ours in ("identity_file", "known_hosts_file"):
+        assert ways.sites.ssh[ours] not in step
     assert complete(ways, ways.sync("--via-here"))
