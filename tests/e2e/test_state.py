@@ -1,6 +1,7 @@
 """A state directory that an account may read, but not write: and one that it may not even read."""
 
 import os
+import shutil
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import cachemig
-from tests.e2e.sites import Ran, Sites, fill
+from tests.e2e.battle import wait_until
+from tests.e2e.sites import Ran, Sites, fill, temps
 from tests.nobody import AS_NOBODY, needs_root, open_folder, python_for_nobody
 
 OBJECTS = 4
@@ -94,3 +96,23 @@ def test_what_may_not_be_read_is_not_damaged(
     assert (ran.code, ran.error["slug"]) == (2, "usage"), ran.err.decode()
     assert ran.error["cause"].endswith("Permission denied")
     assert ran.error["path"] == str(kept.state / "inventories" / "old.parquet")
+
+
+@pytest.mark.parametrize("removed", ["", "receipts"])
+def test_a_state_directory_that_is_removed_during_a_sync_is_missed(
+    tmp_path: Path, removed: str
+) -> None:
+    """Older receipts, shard maps and the log are gone with it: that is no success."""
+    sites = Sites(tmp_path, connections=1)
+    fill(sites.add("old", "nfs-1"), range(OBJECTS), 500_000)
+    new = sites.add("new", "nfs-9")
+    sites.write()
+    running = sites.start("sync", "old", "new", "--bwlimit", "8Mbit/s")
+    wait_until(lambda: temps(new), "a file on its way")
+
+    shutil.rmtree(sites.state / removed)
+    ran = running.end()
+
+    assert (ran.code, ran.error["message"]) == (1, "the receipts of this run were taken away")
+    assert ran.error["path"] == str(sites.state / "receipts")
+    assert sites.sync().code == 0
