@@ -11,6 +11,7 @@ from cachemig.errors import CachemigError
 from cachemig.stores.diagnosis import Trouble, diagnose, trouble_of
 
 _OTHER_WAY = "or send the bytes through this machine, with --via-here"
+_SETTINGS = "~/.ssh/config"
 _KEPT_OPTIONS = ("User=", "Port=")
 
 
@@ -27,7 +28,12 @@ def diagnose_far(
     """
     error = diagnose(*told, server)
     trouble = trouble_of(*told)
-    step = _STEPS.get(trouble, error.next_step).format(by_hand=_by_hand(argv), server=server)
+    settings = argv[list(argv).index("-F") + 1] if "-F" in argv else _SETTINGS
+    step = error.next_step
+    if trouble in _STEPS:
+        step = _STEPS[trouble].format(by_hand=_by_hand(argv), server=server, settings=settings)
+    elif trouble is Trouble.HOST_UNKNOWN and settings != _SETTINGS:
+        step += f" there, or to the UserKnownHostsFile that {settings} names"
     error.what = f"{mover_host} could not reach {server}: {_WHAT.get(trouble, error.what)}"
     note = _NOTES.get(trouble, "")
     error.next_step = f"on {mover_host}{note}: {step}; {_OTHER_WAY}"
@@ -56,14 +62,14 @@ _WHAT = {
 _STEPS = {
     Trouble.AUTH_REFUSED: (
         "`{by_hand}` has to work; it takes a key without a passphrase in ~/.ssh there, or the"
-        " IdentityFile of ~/.ssh/config there, whose public half is in ~/.ssh/authorized_keys on"
+        " IdentityFile of {settings} there, whose public half is in ~/.ssh/authorized_keys on"
         " {server}; `identity_file` in cachemig.toml and the ssh-agent of this machine do not"
         " count there"
     ),
-    Trouble.BAD_SETTINGS: "mend the named line of ~/.ssh/config there, until `{by_hand}` works",
+    Trouble.BAD_SETTINGS: "mend the named line of {settings} there, until `{by_hand}` works",
     Trouble.NAME_UNKNOWN: (
         "`{by_hand}` has to work; the host name in the url of {server} must be known there too,"
-        " to the name service or by a Host line in ~/.ssh/config there"
+        " to the name service or by a Host line in {settings} there"
     ),
     Trouble.LOST: (
         "`{by_hand}` has to work; look whether {server} is up, and whether a firewall lets that"
