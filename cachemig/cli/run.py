@@ -199,7 +199,7 @@ class Run:
         if self._started is not None:
             log.tell(self._started)
         self._lines.append(log)
-        self.log_path = path
+        self.log_path = self._console.log_path = path
 
     def keep_traceback(self, text: str) -> str:
         """Keep a traceback where it can be found; returns where."""

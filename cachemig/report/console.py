@@ -3,12 +3,13 @@
 import contextlib
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from cachemig.core.events import (
     CheckProgress,
     ErrorTold,
     Event,
+    ObjectDone,
     ObjectsCounted,
     Row,
     RunEnded,
@@ -20,7 +21,11 @@ from cachemig.core.events import (
 )
 from cachemig.core.quoting import printable
 from cachemig.errors import ExitCode
+from cachemig.report.alike import AlikeObjects
 from cachemig.report.minutes import MinuteLines
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Detail(IntEnum):
@@ -49,10 +54,16 @@ _LEAST_DETAIL: Mapping[type[Event], Detail] = {
 class Console:
     """Prints what a person should read of the events, and how far the work is.
 
-    Progress is drawn as bars on a terminal; elsewhere it is a line a minute.
+    Progress is drawn as bars on a terminal; elsewhere it is a line a minute. Of objects that
+    ended alike only the first are told singly.
+
+    Attributes:
+        log_path: where every event is kept; None while that is nowhere.
     """
 
     def __init__(self, stream: TextIO, detail: Detail) -> None:
+        self.log_path: Path | None = None
+        self._alike = AlikeObjects()
         self._stream = stream
         self._detail = detail
         self._progress = None
@@ -73,7 +84,15 @@ class Console:
             for line in self._minutes.lines(event):
                 self.write(printable(line))
         if self._detail >= _least_detail(event):
-            self.write(printable(str(event)))
+            self._print(event)
+
+    def _print(self, event: Event) -> None:
+        if isinstance(event, ObjectDone) and not self._alike.worth_a_line(event):
+            return
+        if isinstance(event, RunEnded):
+            for line in self._alike.rest(self.log_path):
+                self.write(printable(line))
+        self.write(printable(str(event)))
 
     def write(self, line: str) -> None:
         """Print a line; a reader who went away is no reason to stop."""

@@ -4,7 +4,9 @@ import os
 import pty
 import termios
 import threading
+from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 
 import pytest
 
@@ -55,10 +57,11 @@ def seen():
     return show
 
 
-def told(shown, detail=Detail.NORMAL):
+def told(shown, detail=Detail.NORMAL, log_path=None):
     """Show events to something that is no terminal."""
     stream = StringIO()
     console = Console(stream, detail)
+    console.log_path = log_path
     for event in shown:
         console.tell(event)
     console.clear()
@@ -153,10 +156,58 @@ def test_the_end_says_what_was_done_and_how_to_go_on():
     )
 
 
+ENDED = events.RunEnded(ExitCode.PARTIAL, Amount(), Tally.of(Outcome.FAILED))
+
+
+def lost(number, cause, source="nfs-1", server="nfs-9"):
+    """An object that ended badly."""
+    path = f"ab/{number:02x}/sstate:zlib-{number}"
+    return events.ObjectDone(path, "default", server, Outcome.FAILED, 0, source, cause=cause)
+
+
+def test_a_full_disk_is_told_by_its_first_objects_and_the_number_of_the_rest():
+    """Whichever server they came from; a reader who is short of time sees the cause at the end."""
+    log = Path("/state/runs/7.jsonl")
+    full = [lost(n, "No space left on device", f"nfs-{n % 3}") for n in range(1234)]
+
+    lines = told([*full, ENDED], log_path=log).splitlines()
+
+    assert lines[:20] == [str(event) for event in full[:20]]
+    assert lines[20:] == [
+        f"… and 1,214 more like these: failed for nfs-9: No space left on device; see {log}",
+        str(ENDED),
+    ]
+
+
+def test_objects_are_alike_by_outcome_server_and_cause_whatever_their_names():
+    """A kind that is short is told whole; no log, no word of one."""
+    blocked = [lost(n, f"there already: sstate:zlib-{n}.sig is no file") for n in range(21)]
+    elsewhere = [lost(n, "No space left on device", server="nfs-8") for n in range(20)]
+    at_source = {"outcome": Outcome.DAMAGED, "damaged_at": "source"}
+    damaged = [replace(lost(n, "is empty"), **at_source) for n in range(22)]
+
+    lines = told([*blocked, *elsewhere, *damaged, ENDED]).splitlines()
+
+    assert len(lines) == 3 * 20 + 3
+    assert lines[-3:-1] == [
+        "… and 1 more like these: failed for nfs-9: there already: ….sig is no file",
+        "… and 2 more like these: damaged on nfs-1: is empty",
+    ]
+
+
+def test_causes_without_end_are_counted_as_one():
+    """A server that invents a new cause for each object fills neither memory nor screen."""
+    lines = told([*(lost(n, f"reason {n:x}") for n in range(1000)), ENDED]).splitlines()
+
+    assert len(lines) == 100 + 20 + 2
+    assert lines[-2] == "… and 880 more like these: failed for nfs-9: other causes"
+
+
 def test_quiet_means_problems_only(seen):
     """On a terminal as well."""
     assert told(SYNC, Detail.QUIET) == ("nfs-2: the connection broke: reset; trying again in 2s\n")
     assert "|" not in seen(SYNC, Detail.QUIET)
+    assert not told([*(lost(n, "is empty") for n in range(30)), ENDED], Detail.QUIET)
 
 
 def test_names_from_elsewhere_do_not_reach_the_terminal(seen):
