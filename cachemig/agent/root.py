@@ -24,6 +24,8 @@ _SYNC_LOCK = f"{OWN_DIRECTORY}/sync-lock"
 _TEMPS = f"{OWN_DIRECTORY}/temps"
 _RECEIPTS = f"{OWN_DIRECTORY}/receipts"
 _ASIDE = f"{OWN_DIRECTORY}/aside.jsonl"
+_ROOT_ID = f"{OWN_DIRECTORY}/root-id"
+_WELL_FORMED_ID = re.compile(r"[0-9a-f]{16}")
 _WRITER = re.compile(r".+-[0-9a-f]+")
 
 
@@ -47,8 +49,19 @@ class OwnFiles:
         self._tree = tree
         self._note_fd: int | None = None
 
-    def lock(self, run_id: str, who: str) -> None:
-        """Hold the root until this process ends, however it ends.
+    def root_id(self) -> str:
+        """What the first lock wrote, to know this root again; empty if there was none."""
+        try:
+            parent, name = self._tree.split(_ROOT_ID)
+            fd = os.open(name, _READ, dir_fd=parent)
+            with os.fdopen(fd, encoding="ascii", errors="replace") as file:
+                told = file.read(64)
+        except (OSError, BadPath):
+            return ""
+        return told if _WELL_FORMED_ID.fullmatch(told) else ""
+
+    def lock(self, run_id: str, who: str) -> str:
+        """Hold the root until this process ends, however it ends; returns the root's id.
 
         Raises:
             Locked: another run holds it.
@@ -69,6 +82,9 @@ class OwnFiles:
         }
         os.ftruncate(fd, 0)
         os.pwrite(fd, json.dumps(about).encode("utf-8"), 0)  # left open: closing it would unlock
+        if not self.root_id():
+            self._append(_ROOT_ID, os.urandom(8).hex())
+        return self.root_id()
 
     def sync_lock(self) -> int:
         """A descriptor for the lock that keeps one syncfs in flight per root."""

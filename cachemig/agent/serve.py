@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import grp
 import os
@@ -168,6 +169,7 @@ class Agent:
             "pid": os.getpid(),
             "now_ns": time.time_ns(),
             "file_system": file_system_type(self._root.fd),
+            "root_id": OwnFiles(self._root).root_id(),
             **whereabouts(self._root),
         }
 
@@ -246,10 +248,10 @@ class Agent:
     def _lock(self, request: int, arguments: Arguments) -> None:
         self._prove_group()
         try:
-            OwnFiles(self._root).lock(arguments["run_id"], arguments["who"])
+            root_id = OwnFiles(self._root).lock(arguments["run_id"], arguments["who"])
         except Locked as error:
             raise Refused("locked", str(error)) from None
-        self._reply(request, None)
+        self._reply(request, root_id)
 
     def _sweep(self, request: int, _: Arguments) -> None:
         self._reply(request, OwnFiles(self._root).sweep_temps())
@@ -270,8 +272,11 @@ def _group_id(group: str) -> int:
         raise Refused("group", f"there is no group {group!r}") from None
 
 
-def _trees(paths: list[str]) -> list[Tree]:
-    return [Tree(path) for path in paths if os.path.isdir(path)]
+def _trees(paths: list[str]) -> Iterator[Tree]:
+    """Open the other roots of this machine; links into one that is closed lead nowhere."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            yield Tree(path)
 
 
 def _die(about: threading.ExceptHookArgs) -> None:

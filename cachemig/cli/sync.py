@@ -87,7 +87,7 @@ def sync(
         plan = plan_sync(config, known, sites[1], routes, path)
         _show_plan(run, plan, dry_run=dry_run)
         if ways is None:
-            _show_lacks(run, config, plan)
+            _show_lacks(run, config, plan, full=full)
         else:
             perform(config, plan, options, ways, run.tell)
 
@@ -105,7 +105,7 @@ def _show_plan(run: Run, plan: "SyncPlan", *, dry_run: bool) -> None:
             run.tell(SyncPlanned(*total.pair, objects, total.size_bytes))
 
 
-def _show_lacks(run: Run, config: "Config", plan: "SyncPlan") -> None:
+def _show_lacks(run: Run, config: "Config", plan: "SyncPlan", *, full: bool) -> None:
     """Say what of a plan is not at the new site yet, and how much room there is.
 
     Raises:
@@ -113,9 +113,11 @@ def _show_lacks(run: Run, config: "Config", plan: "SyncPlan") -> None:
     """
     from cachemig.core.units import format_size
     from cachemig.engine.preview import preview
+    from cachemig.engine.roots import known_roots, roots_path
     from cachemig.errors import most_severe
 
-    found = preview(config, plan, run.tell)
+    roots = roots_path(config.state_dir, plan.plan.new_site)
+    found = preview(config, plan, {} if full else known_roots(roots), run.tell)
     for lack in found.lacks:
         run.tell(Row("to_send", values_of(lack)))
         run.echo(

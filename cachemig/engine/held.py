@@ -37,6 +37,8 @@ class HeldStore:
         self.swept_temps = store.swept_temps
         self.whereabouts = store.whereabouts
         self.opened_at_ns = store.opened_at_ns
+        self.found_root_id = store.found_root_id
+        self.root_id = store.root_id
         self._store = store
         self._connect = connect
         self._run_id = run_id

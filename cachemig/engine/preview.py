@@ -3,7 +3,7 @@
 Nothing is locked, made or touched there.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from cachemig.core.pair import Pair
 from cachemig.core.units import format_size
 from cachemig.engine.account import Account
 from cachemig.engine.asking import Asker, Question
+from cachemig.engine.roots import other_root
 from cachemig.engine.seen import Seen
 from cachemig.engine.sync import SyncPlan
 from cachemig.errors import CachemigError
@@ -60,8 +61,10 @@ class _Untouched:
         return list(self._store.check(paths))
 
 
-def preview(config: Config, sync_plan: SyncPlan, tell: Tell) -> Preview:
+def preview(config: Config, sync_plan: SyncPlan, known: Mapping[str, str], tell: Tell) -> Preview:
     """Ask every new server of a plan what it lacks, and whether that fits.
+
+    `known` is what the roots of servers are known by, as far as that is to be looked at.
 
     Raises:
         UsageError: an old and a new server have the same directory.
@@ -70,7 +73,7 @@ def preview(config: Config, sync_plan: SyncPlan, tell: Tell) -> Preview:
     lacks: list[PairLack] = []
     errors: list[CachemigError] = []
     with ThreadPoolExecutor(max(1, len(servers)), thread_name_prefix="ask") as pool:
-        asked = [pool.submit(_ask, config, sync_plan, name) for name in servers]
+        asked = [pool.submit(_ask, config, sync_plan, name, known) for name in servers]
         for answer in asked:
             try:
                 found, space = answer.result()
@@ -83,10 +86,15 @@ def preview(config: Config, sync_plan: SyncPlan, tell: Tell) -> Preview:
     return Preview(lacks, errors)
 
 
-def _ask(config: Config, sync_plan: SyncPlan, name: str) -> tuple[list[PairLack], Space]:
+def _ask(
+    config: Config, sync_plan: SyncPlan, name: str, known: Mapping[str, str]
+) -> tuple[list[PairLack], Space]:
     new = config.site(sync_plan.plan.new_site)
     with closing(open_store(config, new, new.server(name))) as store:
         refuse_overlap(sync_plan.old_roots, {name: store.whereabouts})
+        other = other_root(name, store.found_root_id, known)
+        if other is not None:
+            raise other
         space = store.space()
         pairs = [pair for pair in sync_plan.plan.pairs if pair.server == name]
         return [_lack(config, sync_plan, pair, store, space) for pair in pairs], space

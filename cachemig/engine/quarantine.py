@@ -46,13 +46,15 @@ class SetAside(NamedTuple):
 def plan_quarantine(config: Config, site: Site, tell: Tell, *, deep: bool) -> list[DamagedArchive]:
     """Find what to set aside: archives whose structure is broken at this very moment.
 
+    Every directory is read: a file that was cut short in place does not change its directory.
     With `deep`, also those that do not unpack, and those that are not what we brought.
 
     Raises:
         AccessError: a server does not answer.
         ScanError: a cache could not be read whole.
     """
-    scanned, _ = scan_and_locate(config, site, ScanOptions(check_archives=not deep), tell)
+    options = ScanOptions(full=True, check_archives=not deep)
+    scanned, _ = scan_and_locate(config, site, options, tell)
     if deep:
         return _found_by_integrity(config, scanned.inventory, tell)
     folders = {cache.name: cache.path for cache in config.caches}

@@ -23,10 +23,12 @@ from cachemig.engine.adapt import MAX_LANES
 from cachemig.engine.asking import Question, Recollection
 from cachemig.engine.connections import Connections
 from cachemig.engine.coverage import refuse_gaps
+from cachemig.engine.destinations import Reached
 from cachemig.engine.held import HeldStore
 from cachemig.engine.lanes import Lanes
 from cachemig.engine.limits import SharedLimit
 from cachemig.engine.pair import Job, PairRun
+from cachemig.engine.roots import known_roots, other_root, remember_roots, roots_path
 from cachemig.engine.routes import Route
 from cachemig.engine.scan import FULL_SCAN_INTERVAL
 from cachemig.engine.survey import OldSite, refuse_empty
@@ -122,9 +124,9 @@ def perform(
     _tell_planned(plan, folders, tell)
     settled = settled_path(config.state_dir, plan.old_site, plan.new_site)
     memory = recall(plan, settled, longest=timedelta(0) if options.full else FULL_SCAN_INTERVAL)
-    controls, errors = connections.destinations.stores(
-        dict.fromkeys(pair.server for pair in plan.pairs)
-    )
+    reached = connections.destinations.stores(dict.fromkeys(pair.server for pair in plan.pairs))
+    roots = roots_path(config.state_dir, plan.new_site)
+    controls, errors = _as_known(reached, {} if options.full else known_roots(roots))
     refuse_overlap(
         sync_plan.old_roots, {server: control.whereabouts for server, control in controls.items()}
     )
@@ -140,12 +142,24 @@ def perform(
         means = _Means(controls, connections.lanes, memory, scratch_dir, receipts, tell)
         runs = _pair_runs(config, sync_plan, options, means)
         _run_all(runs)
+    remember_roots(roots, {server: control.root_id for server, control in controls.items()})
     remember(plan, {run.pair: run.settled for run in runs}, settled, memory.asked_at)
     _raise_worst([run.error for run in runs if run.error is not None], [*errors.values()], tell)
     if any(run.lost_lanes for run in runs):
         for control in controls.values():
             control.sweep_temps()
     return sum((run.tally for run in runs), Tally())
+
+
+def _as_known(reached: Reached, known: Mapping[str, str]) -> Reached:
+    """Pass over servers whose root is not the one that earlier runs wrote to."""
+    found = {
+        server: other_root(server, store.found_root_id, known)
+        for server, store in reached.stores.items()
+    }
+    others = {server: error for server, error in found.items() if error is not None}
+    stores = {server: store for server, store in reached.stores.items() if server not in others}
+    return Reached(stores, {**reached.errors, **others})
 
 
 def _tell_planned(plan: Plan, folders: Mapping[str, str], tell: Tell) -> None:

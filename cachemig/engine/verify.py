@@ -34,8 +34,8 @@ def compared_sites(
 ) -> Iterator[Presence]:
     """Compare two sites by name, size and the new site's shard maps.
 
-    The new site is scanned. So is the old one, unless it does not answer or only its
-    saved inventory is wanted; the age of that is told.
+    Of the new site every directory is read: this is a proof. The old one is scanned as well,
+    unless it does not answer or only its saved inventory is wanted; the age of that is told.
 
     Raises:
         ShardMapError: the new site has several servers and no shard map.
@@ -52,7 +52,7 @@ def compared_sites(
         before = scanned_or_saved(config, old, tell)
     refuse_gaps(config, before.inventory)
     refuse_empty(before.inventory)
-    after, roots = scan_and_locate(config, new, ScanOptions(), tell)
+    after, roots = scan_and_locate(config, new, ScanOptions(full=True), tell)
     refuse_overlap(before.roots, roots)
     with presence(before.inventory, Destination(new.name, maps), after.inventory) as answer:
         yield answer

@@ -6,7 +6,7 @@ rely on their types; what no agent of ours says is `NonsenseError`.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 
 from cachemig.agent.frames import Frame
 from cachemig.agent.protocol import Kind, Outcome
@@ -102,11 +102,31 @@ def number(value: object) -> int:
     return _word(value, int)
 
 
-def clock_ns(value: object) -> int:
-    """Read what time it is at the server."""
+class About(NamedTuple):
+    """What an agent tells of itself when it has opened a root.
+
+    Attributes:
+        now_ns: its clock.
+        root_id: what the root is known again by; empty where no run has locked it yet.
+    """
+
+    now_ns: int
+    root_id: str
+
+
+def about(value: object) -> About:
+    """Read what an agent tells of itself."""
     if not isinstance(value, dict):
         raise NonsenseError("an agent tells nothing of itself")
-    return _word(value.get("now_ns"), int)
+    return About(_word(value.get("now_ns"), int), root_id(value.get("root_id")))
+
+
+def root_id(value: object) -> str:
+    """Read what a root is known again by; empty where no run has locked it yet."""
+    told = _word(value, str)
+    if told and not (told.isascii() and told.isalnum()):
+        raise NonsenseError("the id of a root is no word")
+    return told
 
 
 def space(value: object) -> Space:

@@ -59,6 +59,10 @@ class Holder(NamedTuple):
 class RemoteStore:
     """A `Store` behind an agent, on this machine or another.
 
+    Attributes:
+        found_root_id: what the root could be known by when it was opened; empty if it was new.
+        root_id: the same once it is locked, when a new one gets an id.
+
     One request at a time: an answer that is read piece by piece is read to its end, or its
     iterator is closed, before the next question. What is left of it is passed over then.
     """
@@ -87,7 +91,8 @@ class RemoteStore:
         try:
             with self._asking():
                 about, *rest = self._peer.call_each(requests)
-                self.opened_at_ns = answers.clock_ns(about)
+                self.opened_at_ns, self.found_root_id = answers.about(about)
+                self.root_id = answers.root_id(rest[0]) if rest else self.found_root_id
                 self.whereabouts = whereabouts(about)
                 self.swept_temps = answers.number(rest[-1]) if rest else 0
         except CachemigError:
@@ -146,7 +151,8 @@ class RemoteStore:
         with self._asking():
             requests: list[tuple[str, dict[str, Any]]]
             requests = [("lock", holder._asdict()), ("sweep", {})]
-            *_, last = self._peer.call_each(requests)
+            first, last = self._peer.call_each(requests)
+            self.root_id = answers.root_id(first)
             self.swept_temps = answers.number(last)
 
     def sweep_temps(self) -> int:

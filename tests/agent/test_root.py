@@ -1,14 +1,20 @@
 """Temps belong to whoever made them, as long as that process lives."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from cachemig.agent.protocol import ASIDE_PREFIX
+from cachemig.agent.peer import Peer
+from cachemig.agent.protocol import ASIDE_PREFIX, OWN_DIRECTORY
 from cachemig.agent.root import OwnFiles, temp_prefix
 from cachemig.agent.tree import Tree
+from tests.nobody import as_nobody, open_folder
+from tests.stores.ways import local_argv
 
+WAIT_S = 30.0
+LOCK = f"{OWN_DIRECTORY}/lock"
 WRITER = "20260131T235959Z-0a1b2c-0"
 
 
@@ -84,3 +90,41 @@ def test_a_line_nested_without_end_is_passed_over(tmp_path: Path) -> None:
     (receipts / f"{WRITER}.jsonl").write_text("[" * 200_000 + '\n{"v": 1}\n')
 
     assert list(OwnFiles(Tree(str(tmp_path))).receipts()) == [{"v": 1}]
+
+
+def test_another_root_that_is_closed_does_not_close_this_one() -> None:
+    """Links into it lead nowhere; what lies here is served."""
+    with open_folder() as folder:
+        ours, closed = folder / "ours", folder / "closed"
+        ours.mkdir()
+        closed.mkdir(mode=0)
+        peer = Peer(list(as_nobody(local_argv(sys.executable))), WAIT_S, WAIT_S)
+        try:
+            follow = [str(ours), str(closed), str(folder / "absent")]
+            assert peer.call("open", root=str(ours), follow=follow)["protocol"]
+        finally:
+            peer.close()
+
+
+def test_a_root_is_known_again_from_its_first_lock_on(tmp_path: Path) -> None:
+    """Whoever locks it; and no two roots are known by the same."""
+    ids = []
+    for name in ("x", "x", "y"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        own = OwnFiles(Tree(str(tmp_path / name)))
+        found = own.root_id()
+        ids.append((found, own.lock("run", "me")))
+        (tmp_path / name / LOCK).rename(tmp_path / name / f"{LOCK}-{len(ids)}")
+
+    (first, x), (again, same), (other, y) = ids
+    assert (first, again, same, other) == ("", x, x, "")
+    assert x
+    assert x != y
+
+
+@pytest.mark.parametrize("odd", ["", "0", "0" * 17, "\0" * 16, "../../../../../.."])
+def test_what_is_no_id_is_none(tmp_path: Path, odd: str) -> None:
+    """A server can not tell what it likes by it."""
+    (tmp_path / OWN_DIRECTORY).mkdir()
+    (tmp_path / OWN_DIRECTORY / "root-id").write_text(odd)
+    assert OwnFiles(Tree(str(tmp_path))).root_id() == ""

@@ -45,3 +45,18 @@ def test_what_was_mended_while_a_person_was_asked_stays(moved: MovedCache, *, de
     put_back_aside = moved.folder / "new-1" / gone[0].new_path
     put_back_aside.rename(still_bad)
     put_back(still_bad, whole[still_bad])
+
+
+def test_what_was_cut_short_in_place_after_a_check_is_found(moved: MovedCache) -> None:
+    """Its directory is as it was, and so is what the last scan knew of it."""
+    path, *_ = moved.archives("new-1")
+    whole = path.read_bytes()
+    config = load(moved.config)
+    site = config.site("new")
+    assert plan_quarantine(config, site, lambda _: None, deep=False) == []
+
+    path.write_bytes(whole[:100])
+    plan = plan_quarantine(config, site, lambda _: None, deep=False)
+    put_back(path, whole)
+
+    assert [found.path for found in plan] == [moved.below_root(path)]
