@@ -21,6 +21,7 @@ from cachemig.report.table import values_of
 
 if TYPE_CHECKING:
     from cachemig.catalog.presence import AbsentObject
+    from cachemig.engine.integrity import ServerIntegrity
     from cachemig.engine.quarantine import DamagedArchive
 
 app = command_group("Prove that a cache arrived, and that it is whole.")
@@ -92,7 +93,7 @@ def integrity(
     ssh_client: SshClientOption = None,
 ) -> None:
     """Check SITE against our receipts; what others brought, by its structure alone."""
-    from cachemig.engine.integrity import Checked, Inspection
+    from cachemig.engine.integrity import Inspection
     from cachemig.engine.integrity import integrity as inspect
     from cachemig.engine.proof import Finding
     from cachemig.engine.survey import scanned_answering
@@ -115,13 +116,24 @@ def integrity(
     _show(run, "integrity", checked.servers)
     for result in checked.servers:
         run.fail(result.exit_code)
-        if result.checked is not Checked.ALL:
-            none = result.checked is Checked.NONE
-            run.say(f"{result.server}: {'nothing' if none else 'only a part'} of it was checked")
+        _remark(run, result, site)
     differs = any(result.differs for result in checked.servers)
     _go_on(run, run.exit_code(), ("quarantine", site, *(["--deep"] if deep or differs else [])))
     if checked.errors:
         raise most_severe(checked.errors)
+
+
+def _remark(run: Run, result: "ServerIntegrity", site: str) -> None:
+    """Say what the numbers of a server do not say."""
+    from cachemig.engine.integrity import Checked
+
+    if result.checked is not Checked.ALL:
+        none = result.checked is Checked.NONE
+        run.say(f"{result.server}: {'nothing' if none else 'only a part'} of it was checked")
+    elif not result.whole and result.structure_only + result.unproved:
+        run.say(f"{result.server}: nothing there was compared with a receipt: we have none")
+    if result.missing:
+        run.say(f"{result.server}: what is missing comes again with the next sync to {site}")
 
 
 @framed

@@ -175,6 +175,19 @@ def test_a_missing_file_is_reported(moved: MovedCache, capfd: Capture) -> None:
     assert [f["path"] for f in values(events, "finding")] == [moved.below_root(victim)]
 
 
+def test_what_the_numbers_do_not_say_is_said(moved: MovedCache, capfd: Capture) -> None:
+    """A site of which nothing was proved is no proved site; and a lost file is no loss for good."""
+    moved.archives("new-1")[0].unlink()
+
+    for site, said in (
+        ("old", "nothing there was compared with a receipt"),
+        ("new", "comes again"),
+    ):
+        capfd.readouterr()
+        assert moved.cachemig("verify", "integrity", site) == 0
+        assert said in "".join(capfd.readouterr())
+
+
 def test_what_others_brought_is_checked_by_its_structure(moved: MovedCache, capfd: Capture) -> None:
     """Whole and cut archives without a receipt are told apart; exit 6 for the cut one."""
     data = moved.archives("new-1")[0].read_bytes()
