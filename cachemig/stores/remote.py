@@ -1,6 +1,7 @@
 """The store at the other end of a pipe."""
 
 import os
+import pwd
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -224,5 +225,12 @@ def _parts(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 def who_runs_this() -> str:
-    """The account and process on this machine, for others that meet our lock."""
-    return f"{os.environ.get('USER') or os.geteuid()}@{os.uname().nodename} pid {os.getpid()}"
+    """The account and process on this machine, for others that meet our lock.
+
+    An account that the system has no name for is told by its number.
+    """
+    try:
+        account = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        account = str(os.geteuid())
+    return f"{account}@{os.uname().nodename} pid {os.getpid()}"
