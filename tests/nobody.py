@@ -2,8 +2,10 @@
 
 import functools
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
+import cachemig
+
 NOBODY = 65534
+_NOT_NEEDED = shutil.ignore_patterns("mypy*", "boto*", "bb", "*-stubs", "cachemig")
 _START_ANOTHER = "import subprocess, sys; subprocess.run([sys.executable, '-c', ''], check=True)"
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 
@@ -40,6 +45,33 @@ def python_for_nobody() -> str:
         if subprocess.run(argv, check=False, capture_output=True, timeout=60).returncode == 0:
             return python
     raise AssertionError("no Python here can be started by an ordinary user")
+
+
+def packages_for_nobody(folder: Path) -> str:
+    """The PYTHONPATH by which an ordinary user starts cachemig.
+
+    A copy of our packages in `folder` where root's own lie in a closed one.
+    """
+    package = Path(cachemig.__file__).parent
+    installed = sysconfig.get_path("purelib")
+    paths = os.pathsep.join([str(package.parent), installed])
+    argv = [*AS_NOBODY, python_for_nobody(), "-c", "import cachemig, duckdb"]
+    started = subprocess.run(
+        argv, env={"PYTHONPATH": paths}, cwd="/", check=False, capture_output=True, timeout=60
+    )
+    if started.returncode == 0:
+        return paths
+    copy = folder / "packages"
+    shutil.copytree(installed, copy, copy_function=_link_or_copy, ignore=_NOT_NEEDED)
+    shutil.copytree(package, copy / "cachemig", dirs_exist_ok=True)
+    return str(copy)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        Path(target).hardlink_to(source)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 @contextmanager

@@ -1,18 +1,15 @@
 """A state directory that an account may read, but not write: and one that it may not even read."""
 
-import os
 import shutil
-import sysconfig
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-import cachemig
 from tests.e2e.battle import wait_until
 from tests.e2e.sites import Ran, Sites, fill, temps
-from tests.nobody import AS_NOBODY, needs_root, open_folder, python_for_nobody
+from tests.nobody import AS_NOBODY, needs_root, open_folder, packages_for_nobody, python_for_nobody
 
 OBJECTS = 4
 
@@ -31,11 +28,17 @@ def kept() -> Iterator[Sites]:
         yield sites
 
 
-def run_as_nobody(kept: Sites, *argv: str) -> Ran:
+@pytest.fixture(scope="module")
+def packages() -> Iterator[str]:
+    """Where another account finds our packages."""
+    with open_folder() as folder:
+        yield packages_for_nobody(folder)
+
+
+def run_as_nobody(kept: Sites, packages: str, *argv: str) -> Ran:
     """Run one command as another account, by a Python that it can start, with our packages."""
-    packages = [sysconfig.get_path("purelib"), str(Path(cachemig.__file__).parents[1])]
     sites = replace(kept, python=python_for_nobody())
-    return sites.run(*argv, before=AS_NOBODY, env={"PYTHONPATH": os.pathsep.join(packages)})
+    return sites.run(*argv, before=AS_NOBODY, env={"PYTHONPATH": packages})
 
 
 @pytest.mark.parametrize(
@@ -47,11 +50,13 @@ def run_as_nobody(kept: Sites, *argv: str) -> Ran:
         ("shards", "show", "new"),
     ],
 )
-def test_whoever_may_read_the_state_may_ask(kept: Sites, question: tuple[str, ...]) -> None:
+def test_whoever_may_read_the_state_may_ask(
+    kept: Sites, packages: str, question: tuple[str, ...]
+) -> None:
     """Nothing is written for it: temporary files go elsewhere."""
     before = sorted(kept.state.rglob("*"))
 
-    ran = run_as_nobody(kept, *question)
+    ran = run_as_nobody(kept, packages, *question)
 
     assert ran.code == 0, ran.err.decode()
     assert sorted(kept.state.rglob("*")) == before
@@ -66,10 +71,10 @@ def test_whoever_may_read_the_state_may_ask(kept: Sites, question: tuple[str, ..
     ],
 )
 def test_what_has_to_keep_something_is_refused_with_its_place(
-    kept: Sites, command: tuple[str, ...]
+    kept: Sites, packages: str, command: tuple[str, ...]
 ) -> None:
     """Exit code 2: nothing was touched, and it is no fault of ours."""
-    ran = run_as_nobody(kept, *command)
+    ran = run_as_nobody(kept, packages, *command)
 
     assert (ran.code, ran.error["cause"]) == (2, "Permission denied"), ran.err.decode()
     assert ran.error["path"].startswith(str(kept.state))
@@ -79,7 +84,7 @@ def test_what_has_to_keep_something_is_refused_with_its_place(
 @pytest.mark.parametrize("closed", ["inventories", "inventories/old.parquet"])
 @pytest.mark.parametrize("question", [("inventory", "show", "old"), ("scan", "old")])
 def test_what_may_not_be_read_is_not_damaged(
-    kept: Sites, closed: str, question: tuple[str, ...]
+    kept: Sites, packages: str, closed: str, question: tuple[str, ...]
 ) -> None:
     """To move it away would be wrong advice."""
     path = kept.state / closed
@@ -88,7 +93,7 @@ def test_what_may_not_be_read_is_not_damaged(
     if question[0] == "scan":  # it gets past its run log
         (kept.state / "runs").chmod(0o777)
     try:
-        ran = run_as_nobody(kept, *question)
+        ran = run_as_nobody(kept, packages, *question)
     finally:
         path.chmod(mode)
         (kept.state / "runs").chmod(0o755)
