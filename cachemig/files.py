@@ -1,4 +1,4 @@
-"""Files of our own: how one is replaced, and where a site's shard maps are kept."""
+"""Files of our own: how one is replaced, and where those of a site are kept."""
 
 import contextlib
 import os
@@ -91,6 +91,11 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
 def shards_path(state_dir: Path, site: str) -> Path:
     """Where the shard maps of a site are kept."""
     return state_dir / "shards" / f"{site}.toml"
+
+
+def settled_path(state_dir: Path, old_site: str, new_site: str) -> Path:
+    """Where a state directory keeps what is settled at a new site, for one old site."""
+    return state_dir / "settled" / old_site / f"{new_site}.parquet"
 
 
 def write_shard_maps(path: Path, maps: Mapping[str, ShardMap]) -> None:

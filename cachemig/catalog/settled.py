@@ -85,11 +85,6 @@ class Memory(NamedTuple):
     pairs: Mapping[Pair, Recalled]
 
 
-def settled_path(state_dir: Path, old_site: str, new_site: str) -> Path:
-    """Where a state directory keeps what is settled at a new site, for one old site."""
-    return state_dir / "settled" / old_site / f"{new_site}.parquet"
-
-
 def recall(plan: Plan, path: Path, *, longest: timedelta) -> Memory:
     """Say what the last run knew: nothing when it is too old, or can not be read."""
     now = datetime.now(UTC)

@@ -57,7 +57,7 @@ def sync(
     dry_run: DryRunOption = False,
 ) -> None:
     """Copy what OLD holds to where NEW's shard map wants it; run again to finish the rest."""
-    from cachemig.engine.connections import connected
+    from cachemig.engine.connections import connected, log_in_for_a_first_sync
     from cachemig.engine.routes import all_routes
 
     config = run.config.with_ssh_client(ssh_client)
@@ -70,15 +70,15 @@ def sync(
     with (
         nullcontext() if dry_run else connected(config, sites, routes, run.run_id, run.tell) as ways
     ):
+        lane_count = connections or config.sync.connections
+        if ways is not None and not cap:
+            log_in_for_a_first_sync(config, sites, lane_count, ways.lanes)
         # Imported while the servers are logged in to: DuckDB takes a tenth of a second.
         from cachemig.engine.scan import ScanOptions
         from cachemig.engine.survey import saved_old_site, scanned_old_site
-        from cachemig.engine.sync import SyncOptions, expect_much, perform, plan_sync
+        from cachemig.engine.sync import SyncOptions, perform, plan_sync
 
-        lanes = connections or config.sync.connections
-        options = SyncOptions(run.run_id, lanes, cap, full=full)
-        if ways is not None:
-            expect_much(config, sites, options, ways.lanes)
+        options = SyncOptions(run.run_id, lane_count, cap, full=full)
         if saved:
             known = saved_old_site(config, sites[0], run.tell)
         else:

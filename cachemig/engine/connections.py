@@ -10,6 +10,7 @@ from cachemig.core.pair import Pair
 from cachemig.engine.destinations import Destinations
 from cachemig.engine.lanes import Lanes
 from cachemig.engine.routes import Route
+from cachemig.files import settled_path
 
 
 class Connections(NamedTuple):
@@ -33,3 +34,12 @@ def connected(
         Lanes(config, sites, routes, run_id) as lanes,
     ):
         yield Connections(destinations, lanes)
+
+
+def log_in_for_a_first_sync(
+    config: Config, sites: tuple[Site, Site], per_pair: int, lanes: Lanes
+) -> None:
+    """Let lanes log in while the old site is scanned, if nothing was ever brought from there."""
+    old, new = sites
+    if not settled_path(config.state_dir, old.name, new.name).exists():
+        lanes.log_in_early(per_pair)

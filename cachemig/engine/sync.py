@@ -13,7 +13,7 @@ from cachemig.catalog.candidates import Destination
 from cachemig.catalog.database import scratch
 from cachemig.catalog.plan import Plan, make_plan
 from cachemig.catalog.receipt_writer import ReceiptWriter
-from cachemig.catalog.settled import Memory, recall, remember, settled_path
+from cachemig.catalog.settled import Memory, recall, remember
 from cachemig.config import Config, Site
 from cachemig.core.events import Notice, ObjectDone, ServerProblem, SyncPlanned, Tell
 from cachemig.core.outcomes import Tally
@@ -33,7 +33,7 @@ from cachemig.engine.routes import Route
 from cachemig.engine.scan import FULL_SCAN_INTERVAL
 from cachemig.engine.survey import OldSite, refuse_empty
 from cachemig.errors import CachemigError, most_severe
-from cachemig.files import effective_maps
+from cachemig.files import effective_maps, settled_path
 from cachemig.stores.whereabouts import Whereabouts, refuse_overlap
 
 _STOP_WAIT_S = 5.0
@@ -93,16 +93,6 @@ class SyncOptions:
     connections: int
     bwlimit_bytes_per_s: float = 0
     full: bool = False
-
-
-def expect_much(
-    config: Config, sites: tuple[Site, Site], options: SyncOptions, lanes: Lanes
-) -> None:
-    """Let lanes log in while the old site is scanned, if nothing was ever brought from there."""
-    old, new = sites
-    if not settled_path(config.state_dir, old.name, new.name).exists():
-        limit = SharedLimit(options.bwlimit_bytes_per_s)
-        lanes.log_in_early(limit.lanes_for_pair(options.connections))
 
 
 def perform(

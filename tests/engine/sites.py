@@ -9,11 +9,11 @@ from cachemig.config import Config, load
 from cachemig.core.events import Event
 from cachemig.core.outcomes import Tally
 from cachemig.core.shards import ShardMap, new_map
-from cachemig.engine.connections import connected
+from cachemig.engine.connections import connected, log_in_for_a_first_sync
 from cachemig.engine.routes import Detour, all_routes
 from cachemig.engine.scan import ScanOptions
 from cachemig.engine.survey import scanned_old_site
-from cachemig.engine.sync import SyncOptions, expect_much, perform, plan_sync
+from cachemig.engine.sync import SyncOptions, perform, plan_sync
 from cachemig.files import shards_path, write_shard_maps
 from tests.cache_files import OLD_NS, archive, object_path, put
 
@@ -104,7 +104,7 @@ class Sites:
         routes = all_routes(config, *sites, detour or Detour())
         with connected(config, sites, routes, run_id, self.told.append) as ways:
             options_of_scan = ScanOptions(full=full)
-            expect_much(config, sites, options, ways.lanes)
+            log_in_for_a_first_sync(config, sites, lanes, ways.lanes)
             found = scanned_old_site(config, sites[0], options_of_scan, self.told.append)
             path = config.state_dir / "plans" / f"{run_id}.parquet"
             plan = plan_sync(config, found, sites[1], routes, path)

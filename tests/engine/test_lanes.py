@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from cachemig.core.pair import Pair
+from cachemig.engine.connections import log_in_for_a_first_sync
 from cachemig.engine.lanes import Lanes
 from cachemig.engine.routes import Detour, all_routes
-from cachemig.engine.sync import SyncOptions, expect_much
 from cachemig.errors import AccessError
 from tests.e2e.battle import descendants, wait_until
 from tests.engine.sites import Sites
@@ -94,7 +94,7 @@ def test_lanes_log_in_early_when_nothing_was_ever_brought(sites: Sites, *, synce
     ends = sites.config.site("old"), sites.config.site("new")
     before = ours()
     with lanes_of(sites) as lanes:
-        expect_much(sites.config, ends, SyncOptions("run-2", 1), lanes)
+        log_in_for_a_first_sync(sites.config, ends, 1, lanes)
         with closing(lanes.open(FIRST)):
             expected = 2 if synced else 2 * PAIRS
             wait_until(lambda: len(ours() - before) == expected, f"{expected} processes", 20)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cachemig.catalog.settled import settled_path
+from cachemig.files import settled_path
 from tests.cache_files import OLD_NS, archive, object_path, put
 from tests.engine.sites import FOLDERS, OBJECTS, WEIGHTS, Sites, amounts
 
