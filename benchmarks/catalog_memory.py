@@ -47,6 +47,7 @@ class MadeUpStore:
 
     def __init__(self, number: int, objects_per_leaf: int) -> None:
         self.server = SERVERS[number]
+        self.opened_at_ns = NOW_NS
         self._number = number
         self._objects_per_leaf = objects_per_leaf
 
