@@ -9,8 +9,9 @@ WITH verdicts AS (
     SELECT
         fresh.* EXCLUDE (damage),
         verdicts.name IS NOT NULL
-            AND verdicts.size_bytes = fresh.size_bytes
-            AND (verdicts.damage = '' OR verdicts.mtime_ns = fresh.mtime_ns) AS carried,
+            AND verdicts.size_bytes IS NOT DISTINCT FROM fresh.size_bytes
+            AND (verdicts.damage = '' OR verdicts.mtime_ns IS NOT DISTINCT FROM fresh.mtime_ns)
+            AS carried,
         fresh.damage AS damage_now,
         verdicts.damage AS damage_then
     FROM fresh

@@ -70,10 +70,10 @@ def query(run: Run) -> None:
 
 def stuck(run: Run) -> None:
     """Wait for something that no exception cuts short."""
-    run.say("stuck")
-    while True:
-        with contextlib.suppress(Stopped):
-            threading.Event().wait(60)
+    with contextlib.suppress(Stopped):
+        run.say("stuck")
+        threading.Event().wait()
+    threading.Event().wait()
 
 
 def flood(run: Run) -> None:

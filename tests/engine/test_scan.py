@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cachemig.catalog.inventory import Dimension, InventoryMetadata, Oddity, inventory_path
@@ -366,6 +366,7 @@ def one_server(tmp_path_factory):
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(before=changes, after=changes)
+@example(before=[("add", "3f/a1", 0)], after=[("add link", "3f/a1", 0)])
 def test_what_an_incremental_scan_says_is_what_a_full_one_says(one_server, before, after):
     """After any changes that a directory's time can show."""
     example = f"example-{next(numbers)}"
