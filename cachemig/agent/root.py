@@ -18,6 +18,7 @@ from .tree import BadPath, Tree
 _MODE = 0o664
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_ANEW = os.O_WRONLY | os.O_TRUNC | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LOCKABLE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOCK = f"{OWN_DIRECTORY}/lock"
 _SYNC_LOCK = f"{OWN_DIRECTORY}/sync-lock"
@@ -82,9 +83,16 @@ class OwnFiles:
         }
         os.ftruncate(fd, 0)
         os.pwrite(fd, json.dumps(about).encode("utf-8"), 0)  # left open: closing it would unlock
-        if not self.root_id():
-            self._append(_ROOT_ID, os.urandom(8).hex())
-        return self.root_id()
+        return self.root_id() or self._new_root_id()
+
+    def _new_root_id(self) -> str:
+        root_id = os.urandom(8).hex()
+        fd = self._open(_ROOT_ID, _ANEW)
+        try:
+            os.write(fd, root_id.encode("ascii"))
+        finally:
+            os.close(fd)
+        return root_id
 
     def sync_lock(self) -> int:
         """A descriptor for the lock that keeps one syncfs in flight per root."""

@@ -36,6 +36,9 @@ RunOnOption = Annotated[
 SavedOption = Annotated[
     bool, typer.Option("--saved", help="Go by OLD's last inventory; do not scan it first.")
 ]
+AllowEmptyOption = Annotated[
+    bool, typer.Option("--allow-empty", help="Accept roots at NEW that are new, or were emptied.")
+]
 FullOption = Annotated[
     bool, typer.Option("--full", help="Read every directory of OLD, and ask NEW about every name.")
 ]
@@ -53,6 +56,7 @@ def sync(
     run_on: RunOnOption = None,
     saved: SavedOption = False,
     full: FullOption = False,
+    allow_empty: AllowEmptyOption = False,
     ssh_client: SshClientOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
@@ -78,7 +82,7 @@ def sync(
         from cachemig.engine.survey import saved_old_site, scanned_old_site
         from cachemig.engine.sync import SyncOptions, perform, plan_sync
 
-        options = SyncOptions(run.run_id, lane_count, cap, full=full)
+        options = SyncOptions(run.run_id, lane_count, cap, full=full, allow_empty=allow_empty)
         if saved:
             known = saved_old_site(config, sites[0], run.tell)
         else:
@@ -87,7 +91,7 @@ def sync(
         plan = plan_sync(config, known, sites[1], routes, path)
         _show_plan(run, plan, dry_run=dry_run)
         if ways is None:
-            _show_lacks(run, config, plan, full=full)
+            _show_lacks(run, config, plan, allow_empty=allow_empty)
         else:
             perform(config, plan, options, ways, run.tell)
 
@@ -105,7 +109,7 @@ def _show_plan(run: Run, plan: "SyncPlan", *, dry_run: bool) -> None:
             run.tell(SyncPlanned(*total.pair, objects, total.size_bytes))
 
 
-def _show_lacks(run: Run, config: "Config", plan: "SyncPlan", *, full: bool) -> None:
+def _show_lacks(run: Run, config: "Config", plan: "SyncPlan", *, allow_empty: bool) -> None:
     """Say what of a plan is not at the new site yet, and how much room there is.
 
     Raises:
@@ -117,7 +121,7 @@ def _show_lacks(run: Run, config: "Config", plan: "SyncPlan", *, full: bool) -> 
     from cachemig.errors import most_severe
 
     roots = roots_path(config.state_dir, plan.plan.new_site)
-    found = preview(config, plan, {} if full else known_roots(roots), run.tell)
+    found = preview(config, plan, {} if allow_empty else known_roots(roots), run.tell)
     for lack in found.lacks:
         run.tell(Row("to_send", values_of(lack)))
         run.echo(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from cachemig.core.events import ServerProblem, Tell
+from cachemig.engine.roots import other_root
 from cachemig.errors import CachemigError, LockedError
 from cachemig.stores.base import ArchiveVerdict, FileStat
 from cachemig.stores.remote import RemoteStore
@@ -39,6 +40,7 @@ class HeldStore:
         self.opened_at_ns = store.opened_at_ns
         self.found_root_id = store.found_root_id
         self.root_id = store.root_id
+        self._server = store.server
         self._store = store
         self._connect = connect
         self._run_id = run_id
@@ -84,10 +86,19 @@ class HeldStore:
         end_s = time.monotonic() + self._patience_s
         while True:
             try:
-                self._store = self._connect()
+                self._store = self._connected_again()
             except LockedError as locked:
                 if self._run_id not in locked.cause or time.monotonic() > end_s:
                     raise
                 time.sleep(_LOCK_INTERVAL_S)
             else:
                 return
+
+    def _connected_again(self) -> RemoteStore:
+        """Connect; a server that comes back without its file system is not the one we held."""
+        store = self._connect()
+        other = other_root(self._server, store.root_id, {self._server: self.root_id})
+        if other is not None:
+            store.close()
+            raise other
+        return store

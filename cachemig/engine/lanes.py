@@ -9,6 +9,7 @@ from typing import Self
 
 from cachemig.config import Config, Site
 from cachemig.core.pair import Pair
+from cachemig.engine.roots import other_root
 from cachemig.engine.routes import Route
 from cachemig.stores.diagnosis import diagnose
 from cachemig.stores.lane import Lane, LanePlan
@@ -35,6 +36,7 @@ class Lanes:
         self._routes = routes
         self._run_id = run_id
         self._numbers = itertools.count()
+        self._root_ids: Mapping[str, str] = {}
         self._early: defaultdict[Pair, deque[Future[Lane]]] = defaultdict(deque)
 
     def log_in_early(self, per_pair: int) -> None:
@@ -59,13 +61,22 @@ class Lanes:
             patience_s: how long a server that is only busy may be asked again.
 
         Raises:
-            CachemigError: an end can not be reached.
+            CachemigError: an end can not be reached, or has another root than was expected.
         """
         try:
             early = self._early[pair].popleft()
         except IndexError:
-            return self._opened(pair, min(patience_s, CONNECT_LIMIT_S))
-        return early.result()
+            return self._known(pair, self._opened(pair, min(patience_s, CONNECT_LIMIT_S)))
+        lane = early.result()
+        return self._known(pair, lane) if lane.root_id else lane
+
+    def expect(self, root_ids: Mapping[str, str]) -> None:
+        """Say what the roots of servers are known by since they are locked.
+
+        A lane that is opened later, and finds another one, is refused: a server may come back
+        without its file system.
+        """
+        self._root_ids = root_ids
 
     def __enter__(self) -> Self:
         return self
@@ -81,6 +92,13 @@ class Lanes:
             coming.add_done_callback(_hang_up)
         for coming in idle:
             coming.add_done_callback(_close)
+
+    def _known(self, pair: Pair, lane: Lane) -> Lane:
+        other = other_root(pair.server, lane.root_id, self._root_ids)
+        if other is not None:
+            lane.close()
+            raise other
+        return lane
 
     def _opened(self, pair: Pair, limit_s: float = CONNECT_LIMIT_S) -> Lane:
         route = self._routes[pair]

@@ -41,14 +41,14 @@ def other_root(server: str, found_id: str, known: Mapping[str, str]) -> AccessEr
     if known.get(server, found_id) == found_id:
         return None
     cause = (
-        "it holds nothing of earlier runs: not mounted, or emptied"
-        if not found_id
-        else "another directory or disk is in its place"
+        "another directory or disk is in its place"
+        if found_id
+        else "it holds nothing of earlier runs: not mounted, or emptied"
     )
     return AccessError(
         "the server's root is not the one that earlier runs wrote to",
         server=server,
         cause=cause,
-        next_step="mount it, or correct the url; if a new or emptied root is meant, run the same"
-        " command once with --full",
+        next_step="mount it, or correct the url; if a new or emptied root is meant, run the"
+        " sync once with --allow-empty",
     )

@@ -87,12 +87,14 @@ class SyncOptions:
         connections: lanes per pair of servers, to start with.
         bwlimit_bytes_per_s: cap over all lanes together; 0 for none.
         full: ask the new site about every name, whatever earlier runs saw there.
+        allow_empty: accept roots that are not those which earlier runs wrote to.
     """
 
     run_id: str
     connections: int
     bwlimit_bytes_per_s: float = 0
     full: bool = False
+    allow_empty: bool = False
 
 
 def perform(
@@ -116,7 +118,7 @@ def perform(
     memory = recall(plan, settled, longest=timedelta(0) if options.full else FULL_SCAN_INTERVAL)
     reached = connections.destinations.stores(dict.fromkeys(pair.server for pair in plan.pairs))
     roots = roots_path(config.state_dir, plan.new_site)
-    controls, errors = _as_known(reached, {} if options.full else known_roots(roots))
+    controls, errors = _as_known(reached, {} if options.allow_empty else known_roots(roots))
     refuse_overlap(
         sync_plan.old_roots, {server: control.whereabouts for server, control in controls.items()}
     )
@@ -129,6 +131,7 @@ def perform(
         scratch(config.state_dir) as scratch_dir,
         ReceiptWriter(config.state_dir, options.run_id, plan.old_site, plan.new_site) as receipts,
     ):
+        connections.lanes.expect({name: control.root_id for name, control in controls.items()})
         means = _Means(controls, connections.lanes, memory, scratch_dir, receipts, tell)
         runs = _pair_runs(config, sync_plan, options, means)
         _run_all(runs)
@@ -142,14 +145,21 @@ def perform(
 
 
 def _as_known(reached: Reached, known: Mapping[str, str]) -> Reached:
-    """Pass over servers whose root is not the one that earlier runs wrote to."""
+    """Pass over servers whose root is not the one that earlier runs wrote to.
+
+    Raises:
+        CachemigError: then there is no server left.
+    """
     found = {
         server: other_root(server, store.found_root_id, known)
         for server, store in reached.stores.items()
     }
     others = {server: error for server, error in found.items() if error is not None}
     stores = {server: store for server, store in reached.stores.items() if server not in others}
-    return Reached(stores, {**reached.errors, **others})
+    errors = {**reached.errors, **others}
+    if errors and not stores:
+        raise most_severe(errors.values())
+    return Reached(stores, errors)
 
 
 def _tell_planned(plan: Plan, folders: Mapping[str, str], tell: Tell) -> None:

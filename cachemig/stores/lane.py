@@ -51,7 +51,11 @@ class BatchAnswer(NamedTuple):
 
 
 class Lane:
-    """An open lane; one thread uses it. Only `hang_up` may come from another."""
+    """An open lane; one thread uses it. Only `hang_up` may come from another.
+
+    Attributes:
+        root_id: what the destination's root is known by; empty if no run has locked it yet.
+    """
 
     def __init__(self, plan: LanePlan, writer: str, diagnose: Diagnose) -> None:
         self._plan = plan
@@ -65,6 +69,9 @@ class Lane:
             raise self._explained(error, plan.mover_host or plan.source.server) from None
         except PeerLost as error:
             raise self._lost(error) from None
+        except NonsenseError as error:
+            self._peer.close()
+            raise senseless(error, plan.destination.server) from None
 
     @property
     def open_batches(self) -> int:
@@ -142,8 +149,8 @@ class Lane:
             else ("dial", {"end": "source", "argv": plan.source.argv, "open": source, **far}),
             ("dial", {"end": "destination", "argv": plan.destination.argv, "open": target, **far}),
         ]
-        for _ in self._peer.call_each(requests):
-            pass
+        *_, about = self._peer.call_each(requests)
+        self.root_id = answers.about(about).root_id
 
     def _explained(self, error: AgentError, otherwise: str) -> CachemigError:
         """Explain what an end refused; `otherwise` is the server if the answer does not say."""

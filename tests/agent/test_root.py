@@ -124,7 +124,9 @@ def test_a_root_is_known_again_from_its_first_lock_on(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("odd", ["", "0", "0" * 17, "\0" * 16, "../../../../../.."])
 def test_what_is_no_id_is_none(tmp_path: Path, odd: str) -> None:
-    """A server can not tell what it likes by it."""
+    """A server can not tell what it likes by it; the next lock leaves a good one."""
     (tmp_path / OWN_DIRECTORY).mkdir()
     (tmp_path / OWN_DIRECTORY / "root-id").write_text(odd)
-    assert OwnFiles(Tree(str(tmp_path))).root_id() == ""
+    own = OwnFiles(Tree(str(tmp_path)))
+    assert own.root_id() == ""
+    assert own.lock("run", "me") == own.root_id() != ""

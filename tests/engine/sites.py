@@ -92,13 +92,22 @@ class Sites:
                     here[f"{path}.siginfo"] = b"siginfo %d" % number
         return found
 
-    def sync(self, detour: Detour | None = None, *, full: bool = False, cap: float = 0) -> Tally:
+    def sync(
+        self,
+        detour: Detour | None = None,
+        *,
+        full: bool = False,
+        cap: float = 0,
+        allow_empty: bool = False,
+    ) -> Tally:
         """Scan, plan and perform, as the command does."""
         config = self.config
         self.runs += 1
         run_id = f"run-{self.runs}"
         lanes = 2 if cap else 1
-        options = SyncOptions(run_id, lanes, bwlimit_bytes_per_s=cap, full=full)
+        options = SyncOptions(
+            run_id, lanes, bwlimit_bytes_per_s=cap, full=full, allow_empty=allow_empty
+        )
         self.told.clear()
         sites = config.site("old"), config.site("new")
         routes = all_routes(config, *sites, detour or Detour())

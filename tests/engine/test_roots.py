@@ -1,6 +1,10 @@
 """A root that is not mounted is not filled, and nor is another one in its place."""
 
 import json
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -9,9 +13,14 @@ from hypothesis import strategies as st
 
 from cachemig.agent.protocol import OWN_DIRECTORY
 from cachemig.core.events import ServerProblem
+from cachemig.core.pair import Pair
+from cachemig.engine.destinations import Destinations
+from cachemig.engine.lanes import Lanes
 from cachemig.engine.roots import known_roots, other_root, remember_roots, roots_path
+from cachemig.engine.routes import Detour, all_routes
 from cachemig.errors import AccessError
 from tests.cache_files import OLD_NS, archive, contents, object_path, put
+from tests.e2e.battle import descendants, wait_until
 from tests.engine.sites import Sites
 
 ids = st.dictionaries(st.sampled_from("xyz"), st.sampled_from(["", "a1", "b2"]))
@@ -55,15 +64,82 @@ def test_a_root_that_is_another_one_gets_nothing(sites: Sites, *, other: bool) -
 
 
 def test_a_root_that_was_emptied_on_purpose_is_filled_again(sites: Sites) -> None:
-    """When that is said, once."""
+    """When that is said, once; to ask about every name does not say so."""
     bare = emptied(sites, "x")
+    with pytest.raises(AccessError, match="not the one"):
+        sites.sync(full=True)
+    assert not contents(bare)
 
-    sites.sync(full=True)
+    sites.sync(allow_empty=True)
     filled = contents(bare)
     sites.sync()
 
     assert filled.keys() >= sites.expected()["x"].keys()
     assert contents(bare) == filled
+
+
+def test_no_server_left_is_no_server_served(sites: Sites) -> None:
+    """Nobody is told that the others go on."""
+    for server in "xy":
+        emptied(sites, server)
+
+    with pytest.raises(AccessError, match="not the one"):
+        sites.sync()
+
+    assert not [event for event in sites.told if isinstance(event, ServerProblem)]
+
+
+def test_a_server_that_comes_back_without_its_file_system_is_not_asked(sites: Sites) -> None:
+    """After a reboot sshd may be up before the mount."""
+    before = set(descendants(os.getpid()))
+    with Destinations(sites.config, sites.config.site("new"), "again", sites.told.append) as new:
+        held = new.stores(["x"]).stores["x"]
+        assert held.stat(["v94"]) != [None]
+        emptied(sites, "x")
+        for agent in set(descendants(os.getpid())) - before:
+            os.kill(agent, signal.SIGKILL)
+
+        with pytest.raises(AccessError, match="not the one") as refused:
+            held.stat(["v94"])
+
+        assert refused.value.server == "x"
+
+
+def test_a_run_does_not_go_on_into_a_bare_mount_point(sites: Sites) -> None:
+    """A lane that broke is made again, and finds another root than the run had locked."""
+    for number in range(900, 940):
+        put(sites.root("a"), object_path("v94", number), archive(number, 10**5), OLD_NS + number)
+    known = contents(sites.root("x")).keys()
+    before = set(descendants(os.getpid()))
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(sites.sync, full=True, cap=3e5)
+        wait_until(lambda: contents(sites.root("x")).keys() > known, "a first new object", 30)
+        bare = emptied(sites, "x")
+        for agent in set(descendants(os.getpid())) - before:
+            with suppress(ProcessLookupError):
+                os.kill(agent, signal.SIGKILL)
+
+        with pytest.raises(AccessError, match="not the one"):
+            running.result(60)
+
+    assert not contents(bare)
+
+
+@pytest.mark.parametrize("is_early", [False, True])
+def test_no_lane_leads_to_another_root_than_the_one_that_is_held(
+    sites: Sites, *, is_early: bool
+) -> None:
+    """Also none that logged in before it was held; one to a root without an id was before that."""
+    pair = Pair("a", "x")
+    ends = sites.config.site("old"), sites.config.site("new")
+    routes = all_routes(sites.config, *ends, Detour())
+    with Lanes(sites.config, ends, routes, "again") as lanes:
+        lanes.log_in_early(2 * is_early)
+        lanes.expect({"x": "0" * 16})
+        with pytest.raises(AccessError, match="not the one"):
+            lanes.open(pair)
+        lanes.expect(known_roots(roots_path(sites.config.state_dir, "new")))
+        lanes.open(pair).close()
 
 
 @given(found=ids, known=ids)
