@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from cachemig.agent.protocol import Outcome
 from cachemig.catalog.plan import Plan, PlanRow
@@ -47,36 +47,6 @@ class Question:
         return joined(self.folders[cache], directory)
 
 
-class Recollection(NamedTuple):
-    """Directories that an earlier run saw whole, and where a plan without them may be written."""
-
-    settled: Sequence[Settled]
-    rest_path: Path
-
-
-def without_settled(
-    question: Question,
-    known: Recollection,
-    destination: Questioned,
-    seen: Seen,
-    account: Account,
-) -> Question:
-    """Leave out directories that are as an earlier run saw them; what they hold is present."""
-    asked = [place for place in known.settled if place.mtime_ns != CHANGED]
-    found = destination.stat([question.path(*place[:2]) for place in asked])
-    same = [
-        place
-        for place, there in zip(asked, found, strict=True)
-        if there is not None and there.mtime_ns == place.mtime_ns
-    ]
-    if not same:
-        return question
-    seen.recalled(same)
-    rest, present = rest_of(question.plan, question.pair, same, known.rest_path)
-    account.count_present(present)
-    return replace(question, plan=rest)
-
-
 class Asker:
     """Walks one pair's part of a plan in windows, so that sending begins with the first."""
 
@@ -84,6 +54,25 @@ class Asker:
         self._question = question
         self._destination = destination
         self._seen = seen
+
+    def pass_over(self, settled: Sequence[Settled], rest_path: Path, account: Account) -> None:
+        """Ask no more about directories that are as an earlier run saw them whole.
+
+        What they hold goes to the account. The plan without them is written to `rest_path`.
+        """
+        question = self._question
+        asked = [place for place in settled if place.mtime_ns != CHANGED]
+        found = self._destination.stat([question.path(*place[:2]) for place in asked])
+        same = [
+            place
+            for place, there in zip(asked, found, strict=True)
+            if there is not None and there.mtime_ns == place.mtime_ns
+        ]
+        if same:
+            self._seen.recalled(same)
+            rest, present = rest_of(question.plan, question.pair, same, rest_path)
+            account.count_present(present)
+            self._question = replace(question, plan=rest)
 
     def lacking(self, account: Account, stopped: Callable[[], bool]) -> Iterator[Consignment]:
         """Yield what must be sent; what is there already goes to the account.

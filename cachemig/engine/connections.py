@@ -1,7 +1,7 @@
 """All connections of a run to the new site."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import NamedTuple
 
 from cachemig.config import Config, Site
@@ -30,8 +30,8 @@ def connected(
 ) -> Iterator[Connections]:
     """Begin to log in to all servers of the new site, the second one; hang up at the end."""
     with (
-        Destinations(config, sites[1], run_id, tell) as destinations,
-        Lanes(config, sites, routes, run_id) as lanes,
+        closing(Destinations(config, sites[1], run_id, tell)) as destinations,
+        closing(Lanes(config, sites, routes, run_id)) as lanes,
     ):
         yield Connections(destinations, lanes)
 

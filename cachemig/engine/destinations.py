@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from cachemig.config import Config, Server, Site
 from cachemig.core.events import Tell
@@ -17,7 +16,7 @@ from cachemig.errors import (
     UsageError,
     most_severe,
 )
-from cachemig.stores.open import open_store
+from cachemig.stores.open import close_when_opened, open_store
 from cachemig.stores.remote import Holder, RemoteStore, who_runs_this
 
 _SLACK_S = 5.0
@@ -31,7 +30,7 @@ class Reached(NamedTuple):
 
 
 class Destinations:
-    """A context manager. Logins take a second each, so they begin before they are needed.
+    """Connects and locks; to be closed. Logins take a second, so they begin before they are needed.
 
     The site's first server that answers is locked before the others, so that of two runs that
     start in the same moment one gets them all.
@@ -69,17 +68,10 @@ class Destinations:
             raise most_severe(fatal or errors.values())
         return Reached(stores, errors)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Hang up, also where the login is still going on; the locks go with it."""
         for future in self._coming.values():
-            future.add_done_callback(_close)
+            future.add_done_callback(close_when_opened)
         self._pool.shutdown(wait=False)
 
     def _locked(self, server: Server) -> RemoteStore:
@@ -133,8 +125,3 @@ def _await_the_first(before: "Sequence[Future[HeldStore]]") -> None:
             return
         if not (isinstance(refused, CachemigError) and of_one_server(refused)):
             raise refused
-
-
-def _close(future: "Future[HeldStore]") -> None:
-    if not future.cancelled() and future.exception() is None:
-        future.result().close()

@@ -4,8 +4,6 @@ import itertools
 from collections import defaultdict, deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
-from typing import Self
 
 from cachemig.config import Config, Site
 from cachemig.core.pair import Pair
@@ -13,11 +11,11 @@ from cachemig.engine.roots import other_root
 from cachemig.engine.routes import Route
 from cachemig.stores.diagnosis import diagnose
 from cachemig.stores.lane import Lane, LanePlan
-from cachemig.stores.open import CONNECT_LIMIT_S, MAX_HANDSHAKES, connecting
+from cachemig.stores.open import CONNECT_LIMIT_S, MAX_HANDSHAKES, close_when_opened, connecting
 
 
 class Lanes:
-    """A context manager; any thread may open a lane. Lanes that nobody took end with it.
+    """Opens lanes; any thread may ask. To be closed at the end of the run.
 
     Args:
         sites: where the bytes come from, and where they go.
@@ -78,20 +76,13 @@ class Lanes:
         """
         self._root_ids = root_ids
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the lanes that nobody took, also those that are still logging in."""
         idle = [coming for lanes in self._early.values() for coming in lanes]
         for coming in idle:
             coming.add_done_callback(_hang_up)
         for coming in idle:
-            coming.add_done_callback(_close)
+            coming.add_done_callback(close_when_opened)
 
     def _known(self, pair: Pair, lane: Lane) -> Lane:
         other = other_root(pair.server, lane.root_id, self._root_ids)
@@ -121,8 +112,3 @@ def _hang_up(coming: "Future[Lane]") -> None:
     """Let all idle lanes end at once, before one after the other is waited for."""
     if coming.exception() is None:
         coming.result().hang_up()
-
-
-def _close(coming: "Future[Lane]") -> None:
-    if coming.exception() is None:
-        coming.result().close()

@@ -4,17 +4,18 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from cachemig.agent.protocol import Outcome
 from cachemig.catalog.plan import Plan
-from cachemig.catalog.settled import Settled
+from cachemig.catalog.settled import Recalled, Settled
 from cachemig.core.disk import is_full
 from cachemig.core.events import ServerProblem
 from cachemig.core.outcomes import Tally
 from cachemig.core.pair import Pair
 from cachemig.engine.account import Account, Done, Tell
 from cachemig.engine.adapt import MAX_LANES, LaneCount
-from cachemig.engine.asking import Asker, Question, Recollection, without_settled
+from cachemig.engine.asking import Asker, Question
 from cachemig.engine.batches import BATCH_FILES, Batch, cut, last_batch_bytes
 from cachemig.engine.board import Board
 from cachemig.engine.held import HeldStore
@@ -46,7 +47,7 @@ class Job:
     Attributes:
         question: what to bring, as far as it is not there.
         known: what earlier runs saw there.
-        news: how many entries no run has seen at the destination.
+        rest_path: where the plan without that may be written.
         control: the store at the destination that holds the lock and answers questions.
         lanes: opens them.
         first_lanes: how many to start with.
@@ -55,8 +56,8 @@ class Job:
     """
 
     question: Question
-    known: Recollection
-    news: int
+    known: Recalled
+    rest_path: Path
     control: HeldStore
     lanes: Lanes
     first_lanes: int
@@ -151,12 +152,12 @@ class PairRun:
     def _ask_and_fill(self) -> None:
         """Find out what is lacking; lanes for what is new log in meanwhile."""
         job = self._job
-        if job.news:
-            self._start_lanes(min(job.first_lanes, 1 + job.news * _FILES_PER_ENTRY // BATCH_FILES))
-        question = without_settled(job.question, job.known, job.control, self._seen, self._account)
-        lacking = Asker(question, job.control, self._seen).lacking(
-            self._account, lambda: self._board.over
-        )
+        news = job.known.news
+        if news:
+            self._start_lanes(min(job.first_lanes, 1 + news * _FILES_PER_ENTRY // BATCH_FILES))
+        asker = Asker(job.question, job.control, self._seen)
+        asker.pass_over(job.known.settled, job.rest_path, self._account)
+        lacking = asker.lacking(self._account, lambda: self._board.over)
         for batch in cut(lacking, self._batch_bytes):
             self._cut_bytes += batch.size_bytes
             self._board.put(batch)

@@ -20,7 +20,7 @@ from cachemig.core.outcomes import Tally
 from cachemig.core.pair import Pair
 from cachemig.core.paths import joined
 from cachemig.engine.adapt import MAX_LANES
-from cachemig.engine.asking import Question, Recollection
+from cachemig.engine.asking import Question
 from cachemig.engine.connections import Connections
 from cachemig.engine.coverage import refuse_gaps
 from cachemig.engine.destinations import Reached
@@ -228,12 +228,10 @@ def _pair_runs(
     limit.lanes = dict.fromkeys(range(len(pairs)), first_lanes)
     runs = []
     for number, pair in enumerate(pairs):
-        known = means.memory.pairs[pair]
-        rest_path = means.scratch_dir / f"rest-{number}.parquet"
         job = Job(
             question=Question(plan, pair, folders),
-            known=Recollection(known.settled, rest_path),
-            news=known.news,
+            known=means.memory.pairs[pair],
+            rest_path=means.scratch_dir / f"rest-{number}.parquet",
             control=means.controls[pair.server],
             lanes=means.lanes,
             first_lanes=first_lanes,

@@ -5,10 +5,10 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from cachemig.agent.bootstrap import BOOTSTRAP, PYTHON_FLAGS
 from cachemig.config import Config, Server, Site, SshSettings
@@ -26,6 +26,16 @@ _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 2.0
 
 Opened = TypeVar("Opened")
+
+
+class _Closable(Protocol):
+    """A connection."""
+
+    def close(self) -> None:
+        """Hang up."""
+
+
+Closes = TypeVar("Closes", bound=_Closable)
 
 _handshakes: defaultdict[str, threading.Semaphore] = defaultdict(
     lambda: threading.Semaphore(MAX_HANDSHAKES)
@@ -110,6 +120,12 @@ def connecting(
         wait_s = min(_FIRST_WAIT_S * 2**attempt, _LONGEST_WAIT_S)
         time.sleep(wait_s * random.uniform(0.5, 1.5))  # noqa: S311  jitter
     raise AssertionError
+
+
+def close_when_opened(coming: "Future[Closes]") -> None:
+    """Close what is open, or will be once its login is through; to be called back."""
+    if not coming.cancelled() and coming.exception() is None:
+        coming.result().close()
 
 
 def rooted(config: Config, site: Site, server: Server) -> Rooted:

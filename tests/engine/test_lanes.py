@@ -40,7 +40,7 @@ def ours() -> set[int]:
 def test_a_lane_that_logged_in_early_is_handed_out_first(sites: Sites) -> None:
     """To open it starts no process; the one after it is new."""
     before, early = ours(), 2 * PAIRS
-    with lanes_of(sites) as lanes:
+    with closing(lanes_of(sites)) as lanes:
         lanes.log_in_early(1)
         wait_until(lambda: len(ours() - before) == early, "a mover and an end for each", 20)
         with closing(lanes.open(FIRST)):
@@ -52,7 +52,7 @@ def test_a_lane_that_logged_in_early_is_handed_out_first(sites: Sites) -> None:
 def test_lanes_that_nobody_took_end_with_the_run(sites: Sites) -> None:
     """No agent stays behind, also not of one that was still logging in."""
     before = ours()
-    with lanes_of(sites) as lanes:
+    with closing(lanes_of(sites)) as lanes:
         lanes.log_in_early(2)
 
     wait_until(lambda: not ours() - before, "the end of all agents", 20)
@@ -64,7 +64,7 @@ def test_no_more_log_in_early_than_get_through_the_gate(
 ) -> None:
     """An sshd drops logins beyond its MaxStartups: of three servers each gets two to a new one."""
     before = ours()
-    with lanes_of(sites) as lanes:
+    with closing(lanes_of(sites)) as lanes:
         lanes.log_in_early(wanted)
         handed_out = [lanes.open(FIRST) for _ in range(lanes_per_pair + 1)]
         expected = 2 * PAIRS * lanes_per_pair + 2
@@ -77,7 +77,7 @@ def test_no_more_log_in_early_than_get_through_the_gate(
 def test_why_an_early_lane_failed_is_told_to_who_wants_it(sites: Sites) -> None:
     """And the next one tries anew."""
     sites.root("x").rename(sites.root("elsewhere"))
-    with lanes_of(sites) as lanes:
+    with closing(lanes_of(sites)) as lanes:
         lanes.log_in_early(1)
         with pytest.raises(AccessError, match="root is missing") as refused:
             lanes.open(FIRST)
@@ -93,7 +93,7 @@ def test_lanes_log_in_early_when_nothing_was_ever_brought(sites: Sites, *, synce
         sites.sync()
     ends = sites.config.site("old"), sites.config.site("new")
     before = ours()
-    with lanes_of(sites) as lanes:
+    with closing(lanes_of(sites)) as lanes:
         log_in_for_a_first_sync(sites.config, ends, 1, lanes)
         with closing(lanes.open(FIRST)):
             expected = 2 if synced else 2 * PAIRS

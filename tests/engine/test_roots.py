@@ -4,7 +4,7 @@ import json
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -92,7 +92,8 @@ def test_no_server_left_is_no_server_served(sites: Sites) -> None:
 def test_a_server_that_comes_back_without_its_file_system_is_not_asked(sites: Sites) -> None:
     """After a reboot sshd may be up before the mount."""
     before = set(descendants(os.getpid()))
-    with Destinations(sites.config, sites.config.site("new"), "again", sites.told.append) as new:
+    new_site = sites.config.site("new")
+    with closing(Destinations(sites.config, new_site, "again", sites.told.append)) as new:
         held = new.stores(["x"]).stores["x"]
         assert held.stat(["v94"]) != [None]
         emptied(sites, "x")
@@ -133,7 +134,7 @@ def test_no_lane_leads_to_another_root_than_the_one_that_is_held(
     pair = Pair("a", "x")
     ends = sites.config.site("old"), sites.config.site("new")
     routes = all_routes(sites.config, *ends, Detour())
-    with Lanes(sites.config, ends, routes, "again") as lanes:
+    with closing(Lanes(sites.config, ends, routes, "again")) as lanes:
         lanes.log_in_early(2 * is_early)
         lanes.expect({"x": "0" * 16})
         with pytest.raises(AccessError, match="not the one"):

@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -173,7 +174,8 @@ def test_what_is_told_adds_up_to_the_tally(sites: Sites):
 
 def test_two_runs_to_one_site_do_not_meet(sites: Sites):
     """The second is told who is there, and touches nothing."""
-    with Destinations(sites.config, sites.config.site("new"), "first", sites.told.append) as first:
+    new = sites.config.site("new")
+    with closing(Destinations(sites.config, new, "first", sites.told.append)) as first:
         first.stores(["x", "y"])
         with pytest.raises(LockedError) as caught:
             sites.sync()
