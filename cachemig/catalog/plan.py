@@ -46,6 +46,7 @@ class PlanRow(NamedTuple):
     """One object or signature to bring; companions come before their archive.
 
     Attributes:
+        n: its place in its pair's part of the plan, from 0.
         cache: its cache.
         directory: relative to the cache's folder.
         name: the archive's file name, also for a signature without archive.
@@ -53,6 +54,7 @@ class PlanRow(NamedTuple):
         files: what there is of it, in the order in which it is published.
     """
 
+    n: int
     cache: str
     directory: str
     name: str
@@ -103,13 +105,17 @@ class Plan:
 
     def rows(self, pair: Pair, start: int, count: int) -> list[PlanRow]:
         """Read up to `count` rows of a pair from the `start`-th on; fewer at its end."""
-        window = {**pair._asdict(), "start": start, "count": count}
+        return self._rows("plan_window", pair, start=start, count=count)
+
+    def largest(self, pair: Pair, count: int) -> list[PlanRow]:
+        """Read the `count` largest rows of a pair, the largest first; fewer if there are fewer."""
+        return self._rows("plan_largest", pair, count=count)
+
+    def _rows(self, name: str, pair: Pair, **bounds: int) -> list[PlanRow]:
         with connect(self.path.parent) as connection:
             parquet_view(connection, "plan", self.path)
-            return [
-                _plan_row(*row)
-                for row in connection.execute(query("plan_window"), window).fetchall()
-            ]
+            found = connection.execute(query(name), {**pair._asdict(), **bounds})
+            return [_plan_row(*row) for row in found.fetchall()]
 
     def damaged(self) -> list[DamagedObject]:
         """List what stays behind because it is damaged."""
@@ -181,6 +187,7 @@ def _as_pairs(plan: Plan) -> dict[str, str]:
 
 
 def _plan_row(
+    n: int,
     cache: str,
     directory: str,
     name: str,
@@ -194,7 +201,7 @@ def _plan_row(
         for suffix, size_bytes, mtime_ns in pairs
         if size_bytes is not None and mtime_ns is not None
     )
-    return PlanRow(cache, unescape_path(directory), unescape_path(name), kind, files)
+    return PlanRow(n, cache, unescape_path(directory), unescape_path(name), kind, files)
 
 
 def _total_line(total: PairTotal) -> str:

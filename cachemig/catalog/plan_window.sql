@@ -1,5 +1,5 @@
 -- A stretch of one pair; the file is sorted by pair and n, so that little of it is read.
-SELECT cache, directory, name, kind, sig_size_bytes, sig_mtime_ns, siginfo_size_bytes,
+SELECT n, cache, directory, name, kind, sig_size_bytes, sig_mtime_ns, siginfo_size_bytes,
        siginfo_mtime_ns, size_bytes, mtime_ns
 FROM plan
 WHERE source_server = $source_server AND server = $server

@@ -12,11 +12,12 @@ from cachemig.catalog.settled import CHANGED, Settled, rest_of
 from cachemig.core.pair import Pair
 from cachemig.core.paths import joined
 from cachemig.engine.account import Account, Done
-from cachemig.engine.batches import BATCH_BYTES, Consignment, consign, stale_times
+from cachemig.engine.batches import Consignment, consign, stale_times
 from cachemig.engine.seen import Seen
 from cachemig.stores.base import ArchiveVerdict, FileStat
 
 FIRST_ROWS = 1000
+LARGEST_ROWS = 64
 ROWS_AT_ONCE = 8000
 TIME_SLACK_NS = 2_000_000_000
 
@@ -74,28 +75,41 @@ class Asker:
             account.count_present(present)
             self._question = replace(question, plan=rest)
 
-    def lacking(self, account: Account, stopped: Callable[[], bool]) -> Iterator[Consignment]:
+    def lacking(
+        self, account: Account, stopped: Callable[[], bool], is_due: Callable[[int], bool]
+    ) -> Iterator[Consignment]:
         """Yield what must be sent; what is there already goes to the account.
 
         A present file's time is moved forward to that of the source, since retention and
-        heat live on it. After the first window what fills a whole batch comes before the rest
-        of its window, so that a large object is not alone on its way in the end.
+        heat live on it.
+
+        Args:
+            account: of the pair.
+            stopped: whether nothing more shall be asked.
+            is_due: whether an object of so many bytes can not wait for its turn; if it is one
+                of the largest, it then comes before the window that is asked about.
         """
+        plan, pair = self._question.plan, self._question.pair
+        waiting = plan.largest(pair, LARGEST_ROWS)
+        ahead: set[int] = set()
         start = 0
         while not stopped():
-            count = ROWS_AT_ONCE if start else FIRST_ROWS
-            rows = self._question.plan.rows(self._question.pair, start, count)
+            rows = plan.rows(pair, start, ROWS_AT_ONCE if start else FIRST_ROWS)
             if not rows:
                 return
+            waiting = [row for row in waiting if row.n >= start]
+            due = [row for row in waiting if row.n not in ahead and is_due(row.size_bytes)]
+            ahead |= {row.n for row in due}
+            yield from self._wanted([*due, *(row for row in rows if row.n not in ahead)], account)
             start += len(rows)
-            items = list(self._judged(self._compare(rows)))
-            done = [item for item in items if not item.wanted]
-            self._seen.take(done)
-            account.count(Done(item, item.outcome, item.cause) for item in done)
-            wanted = [item for item in items if item.wanted]
-            if start > FIRST_ROWS:
-                wanted.sort(key=lambda item: item.size_bytes <= BATCH_BYTES)
-            yield from wanted
+
+    def _wanted(self, rows: list[PlanRow], account: Account) -> list[Consignment]:
+        """Ask about rows; what need not be sent goes to the account."""
+        items = list(self._judged(self._compare(rows)))
+        done = [item for item in items if not item.wanted]
+        self._seen.take(done)
+        account.count(Done(item, item.outcome, item.cause) for item in done)
+        return [item for item in items if item.wanted]
 
     def _compare(self, rows: list[PlanRow]) -> list[Consignment]:
         folders = self._question.folders

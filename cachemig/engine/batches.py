@@ -95,6 +95,11 @@ class Batch:
     size_bytes: int = 0
     files: int = 0
 
+    @property
+    def is_large(self) -> bool:
+        """Whether it is one object that fills more than a batch."""
+        return self.size_bytes > BATCH_BYTES
+
     def add(self, consignment: Consignment) -> None:
         """Put one more in."""
         self.consignments.append(consignment)

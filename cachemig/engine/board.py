@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 
-from cachemig.engine.batches import BATCH_BYTES, Batch
+from cachemig.engine.batches import Batch
 
 
 class Board:
@@ -45,7 +45,7 @@ class Board:
         with self._changed:
             self._changed.wait_for(lambda: self._stopped or len(self._waiting) < self._limit)
             self._open += 1
-            if batch.size_bytes > BATCH_BYTES:
+            if batch.is_large:
                 self._waiting.appendleft(batch)
             else:
                 self._waiting.append(batch)

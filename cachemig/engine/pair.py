@@ -21,6 +21,7 @@ from cachemig.engine.board import Board
 from cachemig.engine.held import HeldStore
 from cachemig.engine.lanes import Lanes
 from cachemig.engine.limits import SharedLimit
+from cachemig.engine.patience import Patience
 from cachemig.engine.seen import Seen
 from cachemig.errors import CachemigError
 from cachemig.stores.base import FileReceipt, WantedFile
@@ -30,11 +31,8 @@ from cachemig.stores.refusals import no_space
 
 BATCHES_WAITING = 12
 BATCHES_PER_LANE = 2
-GIVE_UP_AFTER_LIMITS = 2
 RACY_NS = 2 * 10**9
 _FILES_PER_ENTRY = 2
-_PAUSE_S = 0.2
-_LONGEST_PAUSE_S = 5.0
 _WATCH_INTERVAL_S = 2.0
 
 Keep = Callable[[Pair, Sequence[WantedFile], Sequence[FileReceipt]], None]
@@ -80,8 +78,8 @@ class Job:
 class PairRun:
     """Runs one pair to its end, in several threads: one asks, one watches, each lane has its own.
 
-    Board, account and what was seen have locks of their own. `_lock` keeps the list of lanes
-    and all that is known of failures; whether a lane is connected is written by that lane alone,
+    Board, account, patience and what was seen have locks of their own. `_lock` keeps the list of
+    lanes, `error` and `lost_lanes`; whether a lane is connected is written by that lane alone,
     and how much was cut by the one that asks.
 
     Attributes:
@@ -98,9 +96,7 @@ class PairRun:
         self._lanes: list[threading.Thread] = []
         self._connected: dict[int, Lane] = {}
         self._cut_bytes = 0
-        self._failures = 0
-        self._failing_since_s = 0.0
-        self._troubles: set[tuple[str, str, str]] = set()
+        self._patience = Patience(job.silence_limit_s)
         self._was_connected = False
         self._lock = threading.Lock()
         self.error: Exception | None = None
@@ -157,7 +153,7 @@ class PairRun:
             self._start_lanes(min(job.first_lanes, 1 + news * _FILES_PER_ENTRY // BATCH_FILES))
         asker = Asker(job.question, job.control, self._seen)
         asker.pass_over(job.known.settled, job.rest_path, self._account)
-        lacking = asker.lacking(self._account, lambda: self._board.over)
+        lacking = asker.lacking(self._account, lambda: self._board.over, self._is_due)
         for batch in cut(lacking, self._batch_bytes):
             self._cut_bytes += batch.size_bytes
             self._board.put(batch)
@@ -165,9 +161,17 @@ class PairRun:
 
     def _batch_bytes(self) -> int:
         """How large the next batch may be."""
-        there_bytes = self.tally[Outcome.PRESENT].size_bytes
-        left_bytes = self._planned_bytes - there_bytes - self._cut_bytes
-        return min(self._job.limit.batch_bytes, last_batch_bytes(left_bytes, len(self._lanes)))
+        largest_bytes = last_batch_bytes(self._uncut_bytes, len(self._lanes))
+        return min(self._job.limit.batch_bytes, largest_bytes)
+
+    def _is_due(self, size_bytes: int) -> bool:
+        """Whether an object takes one lane as long as all others need for the rest."""
+        return size_bytes * MAX_LANES >= self._uncut_bytes
+
+    @property
+    def _uncut_bytes(self) -> int:
+        """What is planned, and neither there nor in a batch."""
+        return self._planned_bytes - self.tally[Outcome.PRESENT].size_bytes - self._cut_bytes
 
     def _start_lanes(self, wanted: int) -> None:
         with self._lock:
@@ -183,7 +187,7 @@ class PairRun:
         while not self._board.over:
             held: dict[int, Batch] = {}
             try:
-                lane = self._job.lanes.open(self._job.pair, self._patience_s)
+                lane = self._job.lanes.open(self._job.pair, self._patience.left_s)
                 self._connected[number] = lane
                 self._was_connected = True
                 self._feed(number, lane, held)
@@ -201,8 +205,11 @@ class PairRun:
                 self._refill(lane, held, wait=False)
 
     def _refill(self, lane: Lane, held: dict[int, Batch], *, wait: bool) -> bool:
-        """Hand the lane as many batches as it may have under way; False when all is over."""
-        while len(held) < BATCHES_PER_LANE:
+        """Hand the lane as many batches as it may have under way; False when all is over.
+
+        None waits behind a large object, which another lane may bring sooner.
+        """
+        while len(held) < BATCHES_PER_LANE and not any(batch.is_large for batch in held.values()):
             batch = self._board.take(wait=wait and not held)
             if batch is None:
                 break
@@ -216,8 +223,7 @@ class PairRun:
             self._account.under_way(number, answer.number, answer.sent_bytes)
             return
         batch = held.pop(answer.number)
-        with self._lock:
-            self._failures = 0
+        self._patience.renew()
         self._account.acknowledged(number, answer.number, answer.sent_bytes)
         self._job.keep(self._job.pair, batch.wanted(), answer.receipts)
         settled = batch.settled(answer.receipts)
@@ -244,30 +250,15 @@ class PairRun:
             self.lost_lanes += 1
         if self._board.over:
             return
-        with self._lock:
-            if not self._failures:
-                self._failing_since_s = time.monotonic()
-                self._troubles.clear()
-            self._failures += 1
-            server = error.server or self._job.pair.server
-            trouble = (server, error.what, error.cause)
-            is_new = trouble not in self._troubles
-            self._troubles.add(trouble)
+        trouble = (error.server or self._job.pair.server, error.what, error.cause)
+        is_new = self._patience.take(trouble)
         never_up = nobody_listens(error) and not self._was_connected
-        if not error.retryable or never_up or self._patience_s <= 0:
+        if not error.retryable or never_up or self._patience.left_s <= 0:
             self.stop(error)
             return
         if is_new:
             self._job.tell(ServerProblem(*trouble, "connecting again"))
-        self._board.wait_until_over(min(_PAUSE_S * self._failures, _LONGEST_PAUSE_S))
-
-    @property
-    def _patience_s(self) -> float:
-        """How much longer this pair may fail: one clock for all its lanes."""
-        longest_s = GIVE_UP_AFTER_LIMITS * self._job.silence_limit_s
-        if not self._failures:
-            return longest_s
-        return longest_s - (time.monotonic() - self._failing_since_s)
+        self._board.wait_until_over(self._patience.pause_s)
 
     def _watch(self) -> None:
         """Tell progress, and open more lanes while that helps.

@@ -105,7 +105,7 @@ def _lack(config: Config, sync_plan: SyncPlan, pair: Pair, store: Store, space: 
     question = Question(sync_plan.plan, pair, folders)
     asker = Asker(question, _Untouched(store), Seen(0))
     objects, files, size_bytes = 0, 0, 0
-    for item in asker.lacking(Account(pair, lambda _: None), lambda: False):
+    for item in asker.lacking(Account(pair, lambda _: None), lambda: False, lambda _: False):
         objects += 1
         files += len(item.wanted)
         size_bytes += item.size_bytes

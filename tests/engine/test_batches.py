@@ -37,7 +37,8 @@ def row_of(*sizes_bytes: int) -> PlanRow:
         PlannedFile(suffix, size, 10**18)  # type: ignore[arg-type]
         for suffix, size in zip(SUFFIXES[-len(sizes_bytes) :], sizes_bytes, strict=True)
     )
-    return PlanRow("lmp", "3f/a1", f"sstate:{next(_numbers)}", "object", files)
+    number = next(_numbers)
+    return PlanRow(number, "lmp", "3f/a1", f"sstate:{number}", "object", files)
 
 
 def lacking(row: PlanRow) -> Consignment:
