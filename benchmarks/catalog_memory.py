@@ -94,18 +94,19 @@ def read_through(plan: Plan, receipts: ReceiptWriter) -> int:
     rows = 0
     for pair in plan.pairs:
         start = 0
-        while window := plan.rows(pair, start, WINDOW):
-            start += len(window)
-            files = [
-                WantedFile(path, path, file.size_bytes, file.mtime_ns)
-                for row in window
-                for path, file in zip(row.paths(""), row.files, strict=True)
-            ]
-            done = [
-                FileReceipt(f.path, Outcome.PUBLISHED, f.size_bytes, DIGEST, f.mtime_ns)
-                for f in files
-            ]
-            receipts.keep(pair, files, done)
+        with plan.reading() as reader:
+            while window := reader.rows(pair, start, WINDOW):
+                start += len(window)
+                files = [
+                    WantedFile(path, path, file.size_bytes, file.mtime_ns)
+                    for row in window
+                    for path, file in zip(row.paths(""), row.files, strict=True)
+                ]
+                done = [
+                    FileReceipt(f.path, Outcome.PUBLISHED, f.size_bytes, DIGEST, f.mtime_ns)
+                    for f in files
+                ]
+                receipts.keep(pair, files, done)
         rows += start
     return rows
 

@@ -1,11 +1,14 @@
 """A frozen plan: what goes from which server to which, in which order."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
+
+import duckdb
 
 from cachemig.catalog.candidates import Destination, candidates
 from cachemig.catalog.database import (
@@ -103,25 +106,19 @@ class Plan:
         """What is to be brought between one pair of servers."""
         return next(total for total in self.totals if total.pair == pair)
 
-    def rows(self, pair: Pair, start: int, count: int) -> list[PlanRow]:
-        """Read up to `count` rows of a pair from the `start`-th on; fewer at its end."""
-        return self._rows("plan_window", pair, start=start, count=count)
-
-    def largest(self, pair: Pair, count: int) -> list[PlanRow]:
-        """Read the `count` largest rows of a pair, the largest first; fewer if there are fewer."""
-        return self._rows("plan_largest", pair, count=count)
-
-    def _rows(self, name: str, pair: Pair, **bounds: int) -> list[PlanRow]:
+    @contextmanager
+    def reading(self) -> Iterator["PlanReader"]:
+        """Open it for questions, all from one thread."""
         with connect(self.path.parent) as connection:
             parquet_view(connection, "plan", self.path)
-            found = connection.execute(query(name), {**pair._asdict(), **bounds})
-            return [_plan_row(*row) for row in found.fetchall()]
+            yield PlanReader(connection)
 
     def damaged(self) -> list[DamagedObject]:
         """List what stays behind because it is damaged."""
-        with connect(self.path.parent) as connection:
-            parquet_view(connection, "plan", self.path)
-            found = connection.execute(query("plan_damaged")).fetchall()
+        if "damaged" not in self.left_out:
+            return []
+        with self.reading() as reader:
+            found = reader.connection.execute(query("plan_damaged")).fetchall()
         return [
             DamagedObject(
                 Pair(source_server, server),
@@ -142,6 +139,25 @@ class Plan:
             counts = (f"{count} {reason}" for reason, count in sorted(self.left_out.items()))
             lines.append("left out: " + ", ".join(counts))
         return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReader:
+    """Answers from a plan that was opened."""
+
+    connection: duckdb.DuckDBPyConnection
+
+    def rows(self, pair: Pair, start: int, count: int) -> list[PlanRow]:
+        """Read up to `count` rows of a pair from the `start`-th on; fewer at its end."""
+        return self._rows("plan_window", pair, start=start, count=count)
+
+    def largest(self, pair: Pair, count: int) -> list[PlanRow]:
+        """Read the `count` largest rows of a pair, the largest first; fewer if there are fewer."""
+        return self._rows("plan_largest", pair, count=count)
+
+    def _rows(self, name: str, pair: Pair, **bounds: int) -> list[PlanRow]:
+        found = self.connection.execute(query(name), {**pair._asdict(), **bounds})
+        return [_plan_row(*row) for row in found.fetchall()]
 
 
 def make_plan(

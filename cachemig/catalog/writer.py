@@ -1,7 +1,7 @@
 """Writes an inventory from the listings of a scan, without holding its rows in memory."""
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -19,7 +19,7 @@ from cachemig.catalog.database import (
     scratch,
     write_parquet,
 )
-from cachemig.catalog.inventory import Inventory, InventoryMetadata, open_inventory
+from cachemig.catalog.inventory import Inventory, InventoryMetadata
 from cachemig.catalog.rows import CachePlace, InventoryRow, Listing, directory_row, rows_of
 from cachemig.core.quoting import escape_path, unescape_path
 
@@ -77,11 +77,12 @@ class InventoryWriter:
     and `add_verdicts` as wanted; then `write`. Made by `inventory_writer`.
     """
 
+    _metadata: InventoryMetadata
+
     def __init__(self, scratch_dir: Path, connection: duckdb.DuckDBPyConnection) -> None:
         self._scratch_dir = scratch_dir
         self._connection = connection
         self._draft = scratch_dir / "draft.parquet"
-        self._metadata: Mapping[str, str] = {}
         self._files = ExitStack()
         self._parts = 0
         self._verdicts: TextIO | None = None
@@ -107,8 +108,8 @@ class InventoryWriter:
         connection = self._connection
         csv_view(connection, "fresh", self._collected("rows"), _columns_of(connection))
         csv_view(connection, "unchanged", self._collected("unchanged"), _UNCHANGED_COLUMNS)
-        self._metadata = metadata.as_pairs()
-        write_parquet(connection, query("draft"), self._draft, metadata=self._metadata)
+        self._metadata = metadata
+        write_parquet(connection, query("draft"), self._draft, metadata=metadata.as_pairs())
         parquet_view(connection, "draft", self._draft, row_numbers=True)
 
     def emptied(self, places: Iterable[CachePlace]) -> list[Emptied]:
@@ -132,10 +133,10 @@ class InventoryWriter:
         csv.writer(self._verdicts).writerows(verdicts)
 
     def write(self, path: Path) -> Inventory:
-        """Give the inventory its place, all of it or nothing, and open it."""
+        """Give the inventory its place, all of it or nothing."""
         self.close()
         publish(self._draft if self._verdicts is None else self._with_verdicts(), path)
-        return open_inventory(path)
+        return Inventory(path, self._metadata)
 
     def close(self) -> None:
         """Close the files of what was collected; a second call does nothing."""
@@ -145,7 +146,8 @@ class InventoryWriter:
         said = self._scratch_dir / "verdicts.csv"
         csv_view(self._connection, "verdicts", [said], _VERDICT_COLUMNS)
         path = self._scratch_dir / "inventory.parquet"
-        write_parquet(self._connection, query("inventory"), path, metadata=self._metadata)
+        pairs = self._metadata.as_pairs()
+        write_parquet(self._connection, query("inventory"), path, metadata=pairs)
         return path
 
     def _open(self, name: str) -> TextIO:

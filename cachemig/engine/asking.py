@@ -89,19 +89,21 @@ class Asker:
             is_due: whether an object of so many bytes can not wait for its turn; if it is one
                 of the largest, it then comes before the window that is asked about.
         """
-        plan, pair = self._question.plan, self._question.pair
-        waiting = plan.largest(pair, LARGEST_ROWS)
-        ahead: set[int] = set()
-        start = 0
-        while not stopped():
-            rows = plan.rows(pair, start, ROWS_AT_ONCE if start else FIRST_ROWS)
-            if not rows:
-                return
-            waiting = [row for row in waiting if row.n >= start]
-            due = [row for row in waiting if row.n not in ahead and is_due(row.size_bytes)]
-            ahead |= {row.n for row in due}
-            yield from self._wanted([*due, *(row for row in rows if row.n not in ahead)], account)
-            start += len(rows)
+        pair = self._question.pair
+        with self._question.plan.reading() as plan:
+            waiting = plan.largest(pair, LARGEST_ROWS)
+            ahead: set[int] = set()
+            start = 0
+            while not stopped():
+                rows = plan.rows(pair, start, ROWS_AT_ONCE if start else FIRST_ROWS)
+                if not rows:
+                    return
+                waiting = [row for row in waiting if row.n >= start]
+                due = [row for row in waiting if row.n not in ahead and is_due(row.size_bytes)]
+                ahead |= {row.n for row in due}
+                asked = [*due, *(row for row in rows if row.n not in ahead)]
+                yield from self._wanted(asked, account)
+                start += len(rows)
 
     def _wanted(self, rows: list[PlanRow], account: Account) -> list[Consignment]:
         """Ask about rows; what need not be sent goes to the account."""

@@ -54,7 +54,7 @@ def plan_quarantine(config: Config, site: Site, tell: Tell, *, deep: bool) -> li
         ScanError: a cache could not be read whole.
     """
     options = ScanOptions(full=True, check_archives=not deep)
-    scanned, _ = scan_and_locate(config, site, options, tell)
+    scanned = scan_and_locate(config, site, options, tell).result
     if deep:
         return _found_by_integrity(config, scanned.inventory, tell)
     folders = {cache.name: cache.path for cache in config.caches}

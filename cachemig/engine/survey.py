@@ -1,6 +1,6 @@
 """Connect to a site and scan it: how commands come by an inventory."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -27,11 +27,13 @@ class OldSite:
     """What is known of a site that is to be brought, or compared.
 
     Attributes:
+        rootings: how its objects lie; empty if it holds none.
         roots: where the root of each server that answers really is.
         silent: servers that did not answer; of two copies that of another one is taken.
     """
 
     inventory: Inventory
+    rootings: Sequence[Rooting]
     roots: Mapping[str, Whereabouts] = field(default_factory=dict)
     silent: frozenset[str] = frozenset()
 
@@ -43,6 +45,14 @@ class AnsweringSite(NamedTuple):
     silent: Mapping[str, CachemigError]
 
 
+class Survey(NamedTuple):
+    """A scan, where the roots of the site's servers really are, and how the objects lie there."""
+
+    result: ScanResult
+    roots: Mapping[str, Whereabouts]
+    rootings: Sequence[Rooting]
+
+
 def scan_site(config: Config, site: Site, options: ScanOptions, tell: Tell) -> ScanResult:
     """Scan a site's servers into its inventory, for whatever comes next.
 
@@ -51,7 +61,7 @@ def scan_site(config: Config, site: Site, options: ScanOptions, tell: Tell) -> S
         ScanError: a cache could not be read whole.
     """
     try:
-        return scan_and_locate(config, site, options, tell)[0]
+        return scan_and_locate(config, site, options, tell).result
     except AccessError as error:
         error.next_step += _way_on(config, site)
         raise
@@ -69,7 +79,7 @@ def scanned_answering(config: Config, site: Site, tell: Tell) -> Iterator[Answer
     """
     with scratch(config.state_dir) as aside:
         answering = _scan_answering(config, site, aside, tell)
-        _tell_doubts(answering.inventory, tell)
+        _tell_doubts(answering.inventory, rootings(answering.inventory), tell)
         yield answering
 
 
@@ -95,9 +105,7 @@ def _scan_answering(config: Config, site: Site, aside: Path, tell: Tell) -> Answ
                 silent[error.server] = error
 
 
-def scan_and_locate(
-    config: Config, site: Site, options: ScanOptions, tell: Tell
-) -> tuple[ScanResult, Mapping[str, Whereabouts]]:
+def scan_and_locate(config: Config, site: Site, options: ScanOptions, tell: Tell) -> Survey:
     """Scan a site's servers into its inventory, and say where their roots are.
 
     Raises:
@@ -113,18 +121,19 @@ def scan_and_locate(
     except AccessError as error:
         error.next_step += _kept(config, site)
         raise
-    _tell_doubts(result.inventory, tell)
-    return result, roots
+    found = rootings(result.inventory)
+    _tell_doubts(result.inventory, found, tell)
+    return Survey(result, roots, found)
 
 
 def scanned_old_site(config: Config, site: Site, options: ScanOptions, tell: Tell) -> OldSite:
     """Scan a site that is to be brought; raises what `scan_site` does."""
     try:
-        result, roots = scan_and_locate(config, site, options, tell)
+        result, roots, found = scan_and_locate(config, site, options, tell)
     except AccessError as error:
         error.next_step += _way_on(config, site)
         raise
-    return OldSite(result.inventory, roots)
+    return OldSite(result.inventory, found, roots)
 
 
 def saved_old_site(config: Config, site: Site, tell: Tell) -> OldSite:
@@ -133,11 +142,17 @@ def saved_old_site(config: Config, site: Site, tell: Tell) -> OldSite:
     Raises:
         FormatError: the site was never scanned, or the inventory is damaged.
     """
-    inventory = saved_inventory(config, site, tell)
+    known = remembered_site(config, site, tell)
     roots, silent = locate(config, site)
     for error in silent.values():
         tell(ServerProblem(error.server, error.what, error.cause, "its copies are taken last"))
-    return OldSite(inventory, roots, frozenset(silent))
+    return replace(known, roots=roots, silent=frozenset(silent))
+
+
+def remembered_site(config: Config, site: Site, tell: Tell) -> OldSite:
+    """Go by the last scan of a site alone; raises what `saved_old_site` does."""
+    inventory = saved_inventory(config, site, tell)
+    return OldSite(inventory, rootings(inventory))
 
 
 def _kept(config: Config, site: Site) -> str:
@@ -174,14 +189,14 @@ def saved_inventory(config: Config, site: Site, tell: Tell) -> Inventory:
     return inventory
 
 
-def refuse_empty(inventory: Inventory) -> None:
+def refuse_empty(known: OldSite) -> None:
     """Take no site without any object for one that has nothing to bring, or to prove.
 
     Raises:
         ScanError: there is no object, signature or link at all.
     """
-    if not rootings(inventory):
-        site, servers = inventory.metadata.site, inventory.metadata.servers
+    if not known.rootings:
+        site, servers = known.inventory.metadata.site, known.inventory.metadata.servers
         raise ScanError(
             f"site {site} holds no object at all, so there is nothing to bring or to compare",
             server=", ".join(servers),
@@ -190,9 +205,8 @@ def refuse_empty(inventory: Inventory) -> None:
         )
 
 
-def _tell_doubts(inventory: Inventory, tell: Tell) -> None:
+def _tell_doubts(inventory: Inventory, found: Sequence[Rooting], tell: Tell) -> None:
     """Say which roots look as if they were wrong; only a person can know."""
-    found = rootings(inventory)
     holding = {rooting.server for rooting in found}
     for server in inventory.metadata.servers:
         if server not in holding:
@@ -233,4 +247,4 @@ def scanned_or_saved(config: Config, site: Site, tell: Tell) -> OldSite:
         return scanned_old_site(config, site, ScanOptions(), tell)
     except AccessError as error:
         tell(Notice(f"{site.name} does not answer ({error.server}: {error.what})"))
-        return OldSite(saved_inventory(config, site, tell))
+        return remembered_site(config, site, tell)

@@ -70,7 +70,7 @@ def plan_sync(
     """
     inventory = old_site.inventory
     refuse_gaps(config, inventory)
-    refuse_empty(inventory)
+    refuse_empty(old_site)
     old = config.site(inventory.metadata.site)
     maps = effective_maps(new, config.caches, config.state_dir)
     plan = make_plan(inventory, Destination(new.name, maps), path, old_site.silent)

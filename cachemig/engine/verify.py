@@ -10,9 +10,8 @@ from cachemig.core.events import Tell
 from cachemig.engine.coverage import refuse_gaps
 from cachemig.engine.scan import ScanOptions
 from cachemig.engine.survey import (
-    OldSite,
     refuse_empty,
-    saved_inventory,
+    remembered_site,
     scan_and_locate,
     scanned_or_saved,
 )
@@ -46,15 +45,12 @@ def compared_sites(
         ScanError: a cache could not be read whole, or the old site holds nothing at all.
     """
     maps = effective_maps(new, config.caches, config.state_dir)
-    if saved:
-        before = OldSite(saved_inventory(config, old, tell))
-    else:
-        before = scanned_or_saved(config, old, tell)
+    before = remembered_site(config, old, tell) if saved else scanned_or_saved(config, old, tell)
     refuse_gaps(config, before.inventory)
-    refuse_empty(before.inventory)
-    after, roots = scan_and_locate(config, new, ScanOptions(full=True), tell)
-    refuse_overlap(before.roots, roots)
-    with presence(before.inventory, Destination(new.name, maps), after.inventory) as answer:
+    refuse_empty(before)
+    after = scan_and_locate(config, new, ScanOptions(full=True), tell)
+    refuse_overlap(before.roots, after.roots)
+    with presence(before.inventory, Destination(new.name, maps), after.result.inventory) as answer:
         yield answer
 
 

@@ -47,12 +47,13 @@ def plan_of(tmp_path, *held):
 def all_rows(plan):
     """Every row of a plan, by pair, read in windows of three."""
     found = {}
-    for pair in plan.pairs:
-        windows = iter(range(0, 10_000, 3))
-        rows = []
-        while window := plan.rows(pair, next(windows), 3):
-            rows += window
-        found[pair] = rows
+    with plan.reading() as reader:
+        for pair in plan.pairs:
+            windows = iter(range(0, 10_000, 3))
+            rows = []
+            while window := reader.rows(pair, next(windows), 3):
+                rows += window
+            found[pair] = rows
     return found
 
 
@@ -67,7 +68,7 @@ def test_an_object_goes_to_the_owner_of_its_slot_companions_first(tmp_path):
     )
 
     assert plan.pairs == (Pair("a", "x"), Pair("a", "y"), Pair("b", "y"))
-    (row,) = plan.rows(Pair("a", "y"), 0, 10)
+    (row,) = all_rows(plan)[Pair("a", "y")]
     assert row.files == (
         PlannedFile(".sig", 20, 2),
         PlannedFile(".siginfo", 10, 1),
@@ -95,7 +96,7 @@ def test_what_was_used_last_comes_first_and_signatures_come_last(tmp_path):
         ),
     )
 
-    rows = plan.rows(Pair("a", "y"), 0, 10)
+    rows = all_rows(plan)[Pair("a", "y")]
 
     assert [row.name for row in rows] == [names[1], names[2], names[0], names[3]]
     assert [row.kind for row in rows] == ["object", "object", "object", "signature"]
@@ -138,7 +139,7 @@ def test_what_does_not_travel_is_counted_by_reason(tmp_path):
     )
 
     assert plan.left_out == {"misplaced": 1, "stray": 2, "unresolved_link": 1}
-    (row,) = plan.rows(Pair("a", "y"), 0, 10)
+    (row,) = all_rows(plan)[Pair("a", "y")]
     assert (row.name, row.files) == (followed, (PlannedFile("", 77, OLD_NS),))
 
 

@@ -89,4 +89,5 @@ def test_the_rest_is_the_plan_without_settled_directories(tmp_path):
     plan = plan_of(tmp_path, ONE, TWO)
     rest, present = rest_of(plan, PAIR, SEEN[PAIR], tmp_path / "rest.parquet")
     assert present == Amount(2, 20)
-    assert [row.directory for row in rest.rows(PAIR, 0, 10)] == ["3f/b2"]
+    with rest.reading() as reader:
+        assert [row.directory for row in reader.rows(PAIR, 0, 10)] == ["3f/b2"]
