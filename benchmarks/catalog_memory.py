@@ -7,7 +7,7 @@ peak is that of the whole process, and only ever grows; the promise is 300 MB.
 """
 
 import hashlib
-import resource
+import os
 import sys
 import tempfile
 import time
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import cachemig.cli.app  # what a real run holds in memory, too
 import cachemig.engine.sync  # noqa: F401
+from benchmarks.ours import memory_so_far_bytes
 from cachemig.agent.protocol import Outcome
 from cachemig.catalog.candidates import Destination
 from cachemig.catalog.inventory import Dimension
@@ -84,7 +85,7 @@ class MadeUpStore:
 
 def measured(what: str, began_s: float) -> float:
     """Print the time since `began_s` and the peak so far; returns the time now."""
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak_mb = memory_so_far_bytes(os.getpid()) / 1e6
     print(f"{what:28} {time.monotonic() - began_s:8.1f} s   peak {peak_mb:6.0f} MB", flush=True)
     return time.monotonic()
 

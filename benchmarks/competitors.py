@@ -40,6 +40,16 @@ def rsync(job: Job) -> None:
     finish(job, [rsync_argv(job, "-a", [f"{job.source.root}/"])])
 
 
+def rsync_proved(job: Job) -> None:
+    """Copy with `rsync -a`, and go on until as much is sure as when cachemig ends.
+
+    The files are on disk at the far end, and their bytes were read again and compared.
+    """
+    rsync(job)
+    finish(job, [job.link.ssh.argv(shlex.join(["sync", "-f", str(job.destination)]))])
+    finish(job, [rsync_argv(job, "-anc", [f"{job.source.root}/"])])
+
+
 def rsyncs(job: Job) -> None:
     """Copy with eight `rsync -a` at once, split by directory."""
     job.destination.mkdir(parents=True, exist_ok=True)

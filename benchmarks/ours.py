@@ -1,6 +1,6 @@
 """Runs cachemig for a measurement, as an operator would: a configuration and one command."""
 
-import os
+import re
 import subprocess
 import sys
 import time
@@ -107,21 +107,29 @@ def seconds_until_any(files: Sequence[Path], job: Job, *words: str) -> float:
 def peak_memory_bytes(command: Sequence[str], limit_s: float) -> int:
     """Run a command to its end and tell the most memory that it held at once.
 
+    The kernel is asked while it runs: what `wait4` tells of a child begins with what its parent
+    held when it was started.
+
     Raises:
         AssertionError: it failed, or was not ended by the limit.
     """
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + limit_s
+    peak_bytes = 0
     try:
-        while True:
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if pid:
-                process.returncode = os.waitstatus_to_exitcode(status)
-                assert process.returncode == 0, f"exit code {process.returncode}"
-                return usage.ru_maxrss * 1024
+        while process.poll() is None:
+            peak_bytes = max(peak_bytes, memory_so_far_bytes(process.pid))
             assert time.monotonic() < deadline, f"it took over {limit_s:.0f} s"
             time.sleep(POLL_INTERVAL_S)
     finally:
-        if process.returncode is None:
-            process.kill()
-            process.wait()
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, f"exit code {process.returncode}"
+    return peak_bytes
+
+
+def memory_so_far_bytes(pid: int) -> int:
+    """The most memory that a process has held at once; 0 when it has ended."""
+    told = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", told, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0

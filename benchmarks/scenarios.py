@@ -32,6 +32,7 @@ ONE_PERCENT = Shape(
 COPIERS: Mapping[str, Copier] = {
     OURS: ours.sync,
     "rsync -a": competitors.rsync,
+    "rsync, sync, rsync -c": competitors.rsync_proved,
     "tar | ssh tar": competitors.tar,
     "8 tars": competitors.tars,
     "8 rsyncs": competitors.rsyncs,
@@ -157,10 +158,12 @@ def grown(source: Dataset, seed: int) -> Dataset:
 
 Scenario = Callable[[Bench], Iterator[Result]]
 SCENARIOS: Mapping[str, Scenario] = {
-    "wan": copies("wan", WAN, *COPIERS),
+    "wan": copies("wan", WAN, OURS, "rsync -a", "tar | ssh tar", "8 tars", "8 rsyncs", "rclone"),
     "loss": copies("loss", LOSSY, OURS, "8 rsyncs"),
     "blackout": copies("blackout", WAN, OURS, "rsync -a", "8 rsyncs", blackout=True),
-    "loopback": copies("loopback", LOOPBACK, OURS, "rsync -a", "tar | ssh tar"),
+    "loopback": copies(
+        "loopback", LOOPBACK, OURS, "rsync -a", "rsync, sync, rsync -c", "tar | ssh tar"
+    ),
     "nothing": nothing_to_do,
     "one-percent": one_percent,
     "first-object": first_object,
