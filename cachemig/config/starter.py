@@ -42,7 +42,7 @@ client = "auto"              # the system's ssh if there is one, else "paramiko"
 # direct_config_file = "~/.ssh/config"   # on the old servers: how they log in at the new ones
 
 [sync]
-connections = 4              # per pair of servers, to start with
+connections = 5              # per pair of servers, to start with
 # bwlimit = "400Mbit/s"      # over all connections together
 
 # Whose builds use which caches, and what a move may cost their first build.

@@ -15,7 +15,7 @@ SshClient = Literal["auto", "openssh", "paramiko"]
 T = TypeVar("T")
 
 DEFAULT_CACHE = "default"
-DEFAULT_CONNECTIONS = 4
+DEFAULT_CONNECTIONS = 5
 DEFAULT_SILENCE_LIMIT_S = 30
 
 

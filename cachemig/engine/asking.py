@@ -16,7 +16,7 @@ from cachemig.engine.batches import Consignment, consign, stale_times
 from cachemig.engine.seen import Seen
 from cachemig.stores.base import ArchiveVerdict, FileStat
 
-FIRST_ROWS = 1000
+FIRST_ROWS = 500
 LARGEST_ROWS = 64
 ROWS_AT_ONCE = 8000
 TIME_SLACK_NS = 2_000_000_000

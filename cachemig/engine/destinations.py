@@ -16,7 +16,7 @@ from cachemig.errors import (
     UsageError,
     most_severe,
 )
-from cachemig.stores.open import close_when_opened, open_store
+from cachemig.stores.open import close_when_opened, hang_up_when_opened, open_store
 from cachemig.stores.remote import Holder, RemoteStore, who_runs_this
 
 _SLACK_S = 5.0
@@ -68,8 +68,14 @@ class Destinations:
             raise most_severe(fatal or errors.values())
         return Reached(stores, errors)
 
+    def hang_up(self) -> None:
+        """Let go of all servers at once, and wait for none; the locks go with it."""
+        for future in self._coming.values():
+            future.add_done_callback(hang_up_when_opened)
+
     def close(self) -> None:
-        """Hang up, also where the login is still going on; the locks go with it."""
+        """Hang up, also where the login is still going on, and see all agents end."""
+        self.hang_up()
         for future in self._coming.values():
             future.add_done_callback(close_when_opened)
         self._pool.shutdown(wait=False)

@@ -65,8 +65,12 @@ class HeldStore:
         """Remove the temps of writers that have died; see `Store.sweep_temps`."""
         return self._ask(lambda store: store.sweep_temps())
 
+    def hang_up(self) -> None:
+        """Say that nothing more will be asked; the lock goes with it."""
+        self._store.hang_up()
+
     def close(self) -> None:
-        """Hang up; the lock goes with it."""
+        """Hang up, and see the agent end."""
         self._store.close()
 
     def _ask(self, question: Callable[[RemoteStore], Answer]) -> Answer:

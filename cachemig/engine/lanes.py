@@ -11,7 +11,13 @@ from cachemig.engine.roots import other_root
 from cachemig.engine.routes import Route
 from cachemig.stores.diagnosis import diagnose
 from cachemig.stores.lane import Lane, LanePlan
-from cachemig.stores.open import CONNECT_LIMIT_S, MAX_HANDSHAKES, close_when_opened, connecting
+from cachemig.stores.open import (
+    CONNECT_LIMIT_S,
+    MAX_HANDSHAKES,
+    close_when_opened,
+    connecting,
+    hang_up_when_opened,
+)
 
 
 class Lanes:
@@ -80,7 +86,7 @@ class Lanes:
         """End the lanes that nobody took, also those that are still logging in."""
         idle = [coming for lanes in self._early.values() for coming in lanes]
         for coming in idle:
-            coming.add_done_callback(_hang_up)
+            coming.add_done_callback(hang_up_when_opened)
         for coming in idle:
             coming.add_done_callback(close_when_opened)
 
@@ -106,9 +112,3 @@ class Lanes:
         writer = f"{self._run_id}-{next(self._numbers):x}"
         place = self._new.server(pair.server).url
         return connecting(place, lambda: Lane(plan, writer, diagnose), limit_s)
-
-
-def _hang_up(coming: "Future[Lane]") -> None:
-    """Let all idle lanes end at once, before one after the other is waited for."""
-    if coming.exception() is None:
-        coming.result().hang_up()

@@ -136,11 +136,13 @@ def perform(
         runs = _pair_runs(config, sync_plan, options, means)
         _run_all(runs)
     remember_roots(roots, {server: control.root_id for server, control in controls.items()})
-    remember(plan, {run.pair: run.settled for run in runs}, settled, memory.asked_at)
-    _raise_worst([run.error for run in runs if run.error is not None], [*errors.values()], tell)
-    if any(run.lost_lanes for run in runs):
+    ended = [run.error for run in runs if run.error is not None]
+    if any(run.lost_lanes for run in runs) and not ended:
         for control in controls.values():
             control.sweep_temps()
+    connections.destinations.hang_up()  # to part takes a round trip, and nothing is asked any more
+    remember(plan, {run.pair: run.settled for run in runs}, settled, memory.asked_at)
+    _raise_worst(ended, [*errors.values()], tell)
     return sum((run.tally for run in runs), Tally())
 
 

@@ -31,8 +31,11 @@ Opened = TypeVar("Opened")
 class _Closable(Protocol):
     """A connection."""
 
+    def hang_up(self) -> None:
+        """Let it end, and wait for nothing."""
+
     def close(self) -> None:
-        """Hang up."""
+        """Hang up, and see it end."""
 
 
 Closes = TypeVar("Closes", bound=_Closable)
@@ -120,6 +123,15 @@ def connecting(
         wait_s = min(_FIRST_WAIT_S * 2**attempt, _LONGEST_WAIT_S)
         time.sleep(wait_s * random.uniform(0.5, 1.5))  # noqa: S311  jitter
     raise AssertionError
+
+
+def hang_up_when_opened(coming: "Future[Closes]") -> None:
+    """Hang up what is open, or will be once its login is through; to be called back.
+
+    First for all of several: so they end at once, before one after the other is waited for.
+    """
+    if not coming.cancelled() and coming.exception() is None:
+        coming.result().hang_up()
 
 
 def close_when_opened(coming: "Future[Closes]") -> None:

@@ -188,8 +188,12 @@ class RemoteStore:
                 elif piece.outcome is not Outcome.DAMAGED:
                     raise self._unreadable(path, bytes(piece.data).decode("utf-8", "replace"))
 
+    def hang_up(self) -> None:
+        """Cut the connection; the agent ends, and its lock with it."""
+        self._peer.hang_up()
+
     def close(self) -> None:
-        """Hang up; the agent ends, and its lock with it."""
+        """Hang up, and wait for the agent's end."""
         self._peer.close()
 
     @contextmanager
