@@ -115,7 +115,7 @@ def test_little_is_needed(write):
 
     assert config.caches == (Cache("default", "", "slots"),)
     assert config.ssh == SshSettings("auto", None, None)
-    assert config.sync == SyncSettings(4, None)
+    assert config.sync == SyncSettings(5, None)
     assert config.state_dir == config.path.parent / ".cachemig"
 
 
