@@ -136,13 +136,14 @@ def perform(
         runs = _pair_runs(config, sync_plan, options, means)
         _run_all(runs)
     remember_roots(roots, {server: control.root_id for server, control in controls.items()})
-    ended = [run.error for run in runs if run.error is not None]
-    if any(run.lost_lanes for run in runs) and not ended:
+    to_sweep = any(run.lost_lanes for run in runs)
+    if not to_sweep:
+        connections.destinations.hang_up()  # to part takes a round trip: it passes meanwhile
+    remember(plan, {run.pair: run.settled for run in runs}, settled, memory.asked_at)
+    _raise_worst([run.error for run in runs if run.error is not None], [*errors.values()], tell)
+    if to_sweep:
         for control in controls.values():
             control.sweep_temps()
-    connections.destinations.hang_up()  # to part takes a round trip, and nothing is asked any more
-    remember(plan, {run.pair: run.settled for run in runs}, settled, memory.asked_at)
-    _raise_worst(ended, [*errors.values()], tell)
     return sum((run.tally for run in runs), Tally())
 
 
